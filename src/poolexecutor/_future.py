@@ -1,0 +1,563 @@
+"""`PoolFuture`: a `concurrent.futures.Future` that costs little until somebody waits on it.
+
+Protocol
+--------
+A future's fate is decided by its *log*, a list to which every party appends what it wants. One
+`list.append` is one indivisible step (under the GIL; without it, under the list's own lock), so
+all events of a future stand in one order on which all threads agree, and an event that was
+appended cannot be half done. Nothing is ever decided by reading first and writing later.
+
+Events that decide:
+
+=====================  ===========================================================================
+event                  meaning, and when it counts
+=====================  ===========================================================================
+`Claim`                "I run it." The first claim counts, if nothing final stands before it.
+CANCELLED_AND_NOTIFIED "It shall not run." Final if no claim stands before it.
+FINISHED               "It ran." Appended by the owner of the claim, after `_result` or
+                       `_exception` was stored. Final if nothing final stands before it.
+`ByHand`               `set_result` or `set_exception` from outside. Final likewise.
+`Failed`               "It shall not run, and this is why." Final if no claim stands before it.
+=====================  ===========================================================================
+
+Events that ask for something when the final event is there:
+
+=====================  ===========================================================================
+a raw lock             a thread sleeps in `result` or `exception`; release it
+a list `[callback]`    a done-callback; whoever pops it calls it, so it is called once
+`FutureCondition`      somebody used `_condition`; hold it while `_state` changes
+=====================  ===========================================================================
+
+Who serves them: those that stand *before* the final event are served by its author; one that
+stands behind is served by the thread that appended it, which looks at the log right after. The
+two cannot both pass the other by, since the order in the log is the same for both.
+
+`_state`, `_result` and `_exception` are what the log says, written down for fast readers and for
+outsiders. Only the final event's author writes `_state`, or a thread that met the final event and
+cannot wait for the author; both write the same. `_state` is written last: who reads a final
+`_state` finds the outcome behind it (a store to an attribute is a release, a load an acquire).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import types
+from collections import deque
+from concurrent.futures import CancelledError, Future, InvalidStateError, _base
+from concurrent.futures._base import (
+    CANCELLED,
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+    LOGGER,
+    PENDING,
+    RUNNING,
+)
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_UNRETRIEVED_LOGGER = logging.getLogger("poolexecutor")
+
+
+class Claim:
+    """Who runs a request. A worker has one for life; nothing but its identity counts."""
+
+    __slots__ = ()
+
+
+class ByHand:
+    """An outcome that somebody else than the claim's owner set."""
+
+    __slots__ = ("exception", "result")
+
+    def __init__(self, result: Any, exception: BaseException | None) -> None:
+        self.result = result
+        self.exception = exception
+
+
+class Failed(ByHand):
+    """The outcome of a call that the pool could not start."""
+
+    __slots__ = ()
+
+
+class _ByHandState(str):
+    """FINISHED to all who compare; not the same object, so that `result` looks into the log.
+
+    The claim's owner may be about to store its own outcome in `_result`, unaware that it comes
+    too late; the log is not fooled.
+    """
+
+    __slots__ = ()
+
+
+_FINISHED_BY_HAND: Final = _ByHandState(FINISHED)
+_CANCELLED_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])
+_FINAL_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED])
+
+
+class FutureCondition(threading.Condition):
+    """A condition that is cheap to make: what only `wait` needs is made by `wait`."""
+
+    def __init__(self) -> None:
+        # Not super().__init__(): it makes a 760-byte deque and binds five methods.
+        lock = threading.RLock()
+        self._lock = lock
+        self.acquire = lock.acquire  # type: ignore[method-assign]  # as the base class does
+        self.release = lock.release  # type: ignore[method-assign]
+
+    @property
+    def _waiters(self) -> deque[Any]:
+        return self.__dict__.setdefault("_sleepers", deque())  # type: ignore[no-any-return]
+
+    def notify_all(self) -> None:
+        if "_sleepers" in self.__dict__:
+            super().notify_all()
+
+    def _release_save(self) -> Any:
+        return self._lock._release_save()  # type: ignore[union-attr]  # as the base class does
+
+    def _acquire_restore(self, state: Any) -> None:
+        self._lock._acquire_restore(state)  # type: ignore[union-attr]
+
+    def _is_owned(self) -> bool:
+        return self._lock._is_owned()  # type: ignore[union-attr,no-any-return]
+
+    def _at_fork_reinit(self) -> None:
+        self._lock._at_fork_reinit()  # type: ignore[union-attr]
+        self.__dict__.pop("_sleepers", None)
+
+
+class _SettledCondition:
+    """The condition of every future that is done before anybody asked for one.
+
+    Its state can no longer change, so there is nothing to exclude and nothing to wait for.
+    """
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return True
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        return predicate()
+
+    def notify(self, n: int = 1) -> None:
+        pass
+
+    notify_all = notify
+
+    def _at_fork_reinit(self) -> None:
+        pass
+
+
+_SETTLED: Final = _SettledCondition()
+
+
+class _Unretrieved:
+    """Logs, when its future goes, an exception that nobody has looked at."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, exception: BaseException) -> None:
+        self.exception: BaseException | None = exception
+
+    def __del__(self) -> None:
+        exception = self.exception
+        if exception is not None and not sys.is_finalizing():
+            _UNRETRIEVED_LOGGER.error("exception of a task was never retrieved", exc_info=exception)
+
+
+class PoolFuture(Future[T]):
+    """The result of a call, to be had later. Made by `PoolExecutor.submit`.
+
+    Everything that `concurrent.futures.Future` offers, with the same meaning; it works with
+    `concurrent.futures.wait` and `as_completed` and with `asyncio.wrap_future`. Differences:
+
+    - A cancelled future counts as done for `wait` and `as_completed` at once.
+    - A done-callback that raises is logged, whatever it raises, and the next one is called.
+    - An exception of the call that nobody ever retrieved is logged (logger ``poolexecutor``) when
+      the future goes.
+
+    All methods may be called from any thread, from signal handlers and from finalizers.
+    """
+
+    # What most futures never change lives on the class.
+    _state: str = PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _pe_condition: FutureCondition | None = None
+    _pe_notices: deque[Any] | None = None  # waiters to be told; filled with _state, emptied once
+    _pe_unretrieved: _Unretrieved | None = None
+
+    def __init__(self) -> None:
+        # Not super().__init__(): it makes what only a waiting thread needs.
+        self._pe_log: list[Any] = []
+
+    # --- reading the log ----------------------------------------------------------------------
+
+    def _fold(self) -> tuple[Claim | None, Any, FutureCondition | None]:
+        """What the log says: the claim and the final event that count, and the condition."""
+        claim = condition = None
+        for event in self._pe_log[:]:  # one indivisible step; the list may grow meanwhile
+            kind = type(event)
+            if kind is Claim:
+                if claim is None:
+                    claim = event
+            elif event is FINISHED or kind is ByHand:
+                return claim, event, condition
+            elif event is CANCELLED_AND_NOTIFIED or kind is Failed:
+                if claim is None:
+                    return None, event, condition
+            elif kind is FutureCondition and condition is None:
+                condition = event
+        return claim, None, condition
+
+    def _came_too_late(self, request: object) -> bool:
+        """Whether the final event stands before `request`, which this thread has appended."""
+        if self._pe_log[0] is request:
+            return False
+        claimed = False
+        for event in self._pe_log[:]:
+            if event is request:
+                return False
+            kind = type(event)
+            if kind is Claim:
+                claimed = True
+            elif event is FINISHED or kind is ByHand:
+                return True
+            elif (event is CANCELLED_AND_NOTIFIED or kind is Failed) and not claimed:
+                return True
+        return True  # pragma: no cover  # only its own thread removes a request
+
+    # --- carrying out what the log says; each step may be repeated, by several threads ---------
+
+    def _publish(self) -> None:
+        """Write the final event down in `_state`, under the condition if anybody has it."""
+        _, final, condition = self._fold()
+        if condition is None:
+            self._write_down(final)
+            return
+        self._pe_condition = condition  # before _state: see _condition
+        with condition:
+            if self._state not in _FINAL_STATES:
+                waiters = self.__dict__.get("_pe_waiters")
+                if waiters:
+                    self._pe_notices = deque(waiters)
+                self._write_down(final)
+            condition.notify_all()
+
+    def _write_down(self, final: Any) -> None:
+        if isinstance(final, ByHand):
+            self._result = final.result
+            self._exception = final.exception
+            self._state = _FINISHED_BY_HAND
+        else:
+            self._state = final
+
+    def _wake(self) -> None:
+        """Release the threads that sleep in `result`, and tell the waiters of `wait`."""
+        for event in self._pe_log[:]:
+            kind = type(event)
+            if kind not in _NOT_A_LOCK and not isinstance(event, str):
+                try:
+                    event.release()
+                except RuntimeError:
+                    pass  # released before
+        notices = self._pe_notices
+        while notices:
+            try:
+                waiter = notices.popleft()
+            except IndexError:
+                break  # another thread told the last one
+            self._notify(waiter)
+
+    def _notify(self, waiter: Any) -> None:
+        try:
+            if self._state in _CANCELLED_STATES:
+                waiter.add_cancelled(self)
+            elif self._exception is not None:
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
+        except BaseException:
+            LOGGER.exception("exception calling waiter for %r", self)
+
+    def _call_back(self) -> None:
+        """Call the done-callbacks that were there when the future was done, in their order."""
+        final = self._fold()[1]
+        for event in self._pe_log[:]:
+            if type(event) is list:
+                self._call(event)
+            elif event is final:
+                break
+
+    def _call(self, cell: list[Callable[[Future[T]], object]]) -> None:
+        try:
+            callback = cell.pop()
+        except IndexError:
+            return  # called before
+        try:
+            callback(self)
+        except BaseException:
+            LOGGER.exception("exception calling callback for %r", self)
+
+    def _settle(self) -> None:
+        """All that the author of the final event owes."""
+        self._publish()
+        self._wake()
+        self._call_back()
+
+    def _let_go(self) -> None:
+        """Forget what was to be called. For `WorkRequest`."""
+
+    # --- the public face ----------------------------------------------------------------------
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not started.
+
+        Returns:
+            True if the call is cancelled (now or before), False if it runs or is done.
+        """
+        state = self._state
+        if state is not PENDING:
+            return state in _CANCELLED_STATES
+        try:
+            self._pe_log.append(CANCELLED_AND_NOTIFIED)
+        finally:
+            # A signal handler may raise between any two steps; what is in the log is done.
+            cancelled = self._fold()[1] is CANCELLED_AND_NOTIFIED
+            if cancelled:
+                self._let_go()
+                self._settle()
+        return cancelled
+
+    def cancelled(self) -> bool:
+        """Return True if the call was cancelled."""
+        return self._state in _CANCELLED_STATES
+
+    def running(self) -> bool:
+        """Return True if the call is being executed."""
+        return self._state == RUNNING
+
+    def done(self) -> bool:
+        """Return True if the call was cancelled or has finished."""
+        return self._state in _FINAL_STATES
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the call returned, or raise what it raised; wait for it if need be.
+
+        Args:
+            timeout: Seconds to wait; None, without limit.
+
+        Raises:
+            CancelledError: The call was cancelled.
+            TimeoutError: It was not done in time (`concurrent.futures.TimeoutError`).
+            Exception: Whatever the call raised.
+        """
+        try:
+            if self._state is not FINISHED and not self._await(timeout):
+                raise _base.TimeoutError()
+            if self._state is FINISHED and self._exception is None:
+                return self._result  # type: ignore[no-any-return]
+            result, exception = self._outcome()
+            if exception is None:
+                return result  # type: ignore[no-any-return]
+            try:
+                raise exception
+            finally:
+                del exception
+        finally:
+            # The traceback of what is raised here holds this frame; it must not hold the future.
+            del self
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, None if it returned; wait for it if need be.
+
+        Args:
+            timeout: Seconds to wait; None, without limit.
+
+        Raises:
+            CancelledError: The call was cancelled.
+            TimeoutError: It was not done in time (`concurrent.futures.TimeoutError`).
+        """
+        if self._state is not FINISHED and not self._await(timeout):
+            raise _base.TimeoutError()
+        return self._outcome()[1]
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Have ``fn(self)`` called when the call is done or cancelled; at once if it is.
+
+        Called in the order of adding, by the thread that finishes or cancels the call, or by this
+        one. Whatever `fn` raises is logged (logger ``concurrent.futures``).
+        """
+        cell: list[Callable[[Future[T]], object]] = [fn]
+        if self._state not in _FINAL_STATES:
+            self._pe_log.append(cell)
+            if not self._came_too_late(cell):
+                return
+            self._publish()
+        self._call(cell)
+
+    # --- waiting ------------------------------------------------------------------------------
+
+    def _await(self, timeout: float | None) -> bool:
+        """Sleep until the future is done; False if it was not within `timeout` seconds."""
+        if self._state in _FINAL_STATES:
+            return True
+        sleeper = threading.Lock()
+        sleeper.acquire()
+        log = self._pe_log
+        try:
+            log.append(sleeper)
+            if not self._came_too_late(sleeper):
+                if timeout is None:
+                    sleeper.acquire()
+                elif timeout > 0:
+                    sleeper.acquire(True, timeout)
+        finally:
+            try:
+                log.remove(sleeper)  # locks compare by identity
+            except ValueError:
+                pass
+        if self._state in _FINAL_STATES:
+            return True
+        if self._fold()[1] is None:
+            return False
+        self._publish()  # its author is about to
+        return True
+
+    def _outcome(self) -> tuple[Any, BaseException | None]:
+        """Result and exception of a future that is done, as the log has them."""
+        state = self._state
+        if state in _CANCELLED_STATES:
+            raise CancelledError()
+        if state is FINISHED:
+            result, exception = self._result, self._exception
+        else:
+            final = self._fold()[1]
+            if isinstance(final, ByHand):
+                result, exception = final.result, final.exception
+            else:  # somebody wrote _state from outside, as tests do
+                result, exception = self._result, self._exception
+        unretrieved = self._pe_unretrieved
+        if unretrieved is not None:
+            unretrieved.exception = None
+        return result, exception
+
+    # --- for executors and tests --------------------------------------------------------------
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Claim the call; False if it was cancelled. For executors and tests.
+
+        Raises:
+            RuntimeError: Somebody else has claimed or finished it.
+        """
+        mine = Claim()
+        self._pe_log.append(mine)
+        claim, final, _ = self._fold()
+        if final is CANCELLED_AND_NOTIFIED:
+            return False
+        if claim is mine and final is None:
+            self._state = RUNNING
+            return True
+        LOGGER.critical("Future %s in unexpected state: %s", id(self), self._state)
+        raise RuntimeError("Future in unexpected state")
+
+    def set_result(self, result: T) -> None:
+        """Finish the future with `result`. For executors and tests.
+
+        Raises:
+            InvalidStateError: It is done already.
+        """
+        self._settle_by_hand(ByHand(result, None))
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Finish the future with `exception`. For executors and tests.
+
+        Raises:
+            InvalidStateError: It is done already.
+        """
+        self._settle_by_hand(ByHand(None, exception))
+
+    def _settle_by_hand(self, outcome: ByHand) -> None:
+        self._pe_log.append(outcome)
+        claim, final, _ = self._fold()
+        if final is not outcome:
+            raise InvalidStateError(f"{self._state}: {self!r}")
+        if claim is None:
+            self._let_go()  # whoever comes to run it finds it done
+        self._settle()
+
+    # --- what the standard library and others touch -------------------------------------------
+
+    @property
+    def _condition(self) -> Any:
+        """Held by `wait` and `as_completed` while they look at `_state`; made when asked for."""
+        state = self._state  # before _pe_condition, which is written first
+        condition = self._pe_condition
+        if condition is not None:
+            return condition
+        if state in _FINAL_STATES:
+            return _SETTLED
+        self._pe_log.append(FutureCondition())
+        _, final, condition = self._fold()
+        if condition is None:
+            if final is not None:
+                self._publish()
+            return _SETTLED
+        self._pe_condition = condition
+        return condition
+
+    @property
+    def _waiters(self) -> list[Any]:
+        """Live: who appends here is told. The standard `wait` does so under `_condition`."""
+        if self._state not in _FINAL_STATES:
+            _ = self._condition  # so that the author of the final event looks here
+        return self.__dict__.setdefault("_pe_waiters", [])  # type: ignore[no-any-return]
+
+    @property
+    def _done_callbacks(self) -> list[Any]:
+        """The callbacks that have not been called yet."""
+        return [fn for event in self._pe_log[:] if type(event) is list for fn in event[:]]
+
+    def _invoke_callbacks(self) -> None:
+        self._call_back()
+
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """(done, cancelled, result, exception), as `Future` has it since Python 3.15."""
+        state = self._state
+        if state in _CANCELLED_STATES:
+            return True, True, None, None
+        if state in _FINAL_STATES:
+            return True, False, *self._outcome()
+        return False, False, None, None
+
+    def __repr__(self) -> str:
+        state = self._state
+        where = f"<{self.__class__.__name__} at {id(self):#x} state="
+        if state == FINISHED:
+            if self._exception is not None:
+                return f"{where}finished raised {self._exception.__class__.__name__}>"
+            return f"{where}finished returned {self._result.__class__.__name__}>"
+        return where + _base._STATE_TO_DESCRIPTION_MAP[state] + ">"
+
+    __class_getitem__ = classmethod(types.GenericAlias)
+
+
+_NOT_A_LOCK: Final = frozenset([Claim, ByHand, Failed, list, FutureCondition])

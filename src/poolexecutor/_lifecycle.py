@@ -1,0 +1,101 @@
+"""The process around the pools: interpreter exit and fork.
+
+Interpreter exit. The standard library's own exit hook (`concurrent.futures.thread._python_exit`)
+serves our workers too: each is entered in its table of threads, and what the table says it should
+`put(None)` into wakes the pool, whose workers finish what is queued and leave; the hook joins them.
+From then on a pool takes work only from threads for which the interpreter still waits (gh-148280);
+it starts a worker for it, which leaves when the queue is empty. All others are refused as the
+standard pool refuses them, tasks of a pool included: one that submits itself again must end.
+
+Fork. In the child only the forking thread is left. Every pool known here is told, see
+`Workforce.after_fork`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from concurrent.futures import thread as _thread
+from typing import Any, Protocol
+
+_WORKER_MARK = "_poolexecutor_worker"
+
+
+class Forkable(Protocol):
+    """What is told of a fork."""
+
+    def after_fork(self) -> None: ...
+
+
+# Weak references whose death removes them: set steps, safe in any finalizer.
+_forkables: set[weakref.ref[Forkable]] = set()
+
+
+def tell_of_forks(forkable: Forkable) -> None:
+    """Have `forkable.after_fork()` called in the child after each fork, as long as it lives."""
+    _forkables.add(weakref.ref(forkable, _forkables.discard))
+
+
+def mark_as_worker(thread: threading.Thread) -> None:
+    """Make `thread` known as a worker of a pool."""
+    setattr(thread, _WORKER_MARK, True)
+
+
+def enter_exit_table(thread: threading.Thread, work_queue: Any) -> None:
+    """Have the exit hook call ``work_queue.put(None)`` and join `thread`; called in `thread`.
+
+    The table may only change under the standard library's lock. A finalizer run by the garbage
+    collector in this thread may want the same lock, so nothing is allocated while it is held.
+    """
+    table = _thread._threads_queues
+    key = weakref.ref(thread, table._remove)  # type: ignore[attr-defined]
+    with _thread._global_shutdown_lock:  # read anew each time: gevent replaces it
+        if not _thread._shutdown:
+            table.data[key] = work_queue  # type: ignore[attr-defined]
+
+
+def interpreter_is_closing() -> bool:
+    """Whether the exit hook has begun."""
+    return _thread._shutdown
+
+
+def may_still_submit() -> bool:
+    """Whether the interpreter still waits for the calling thread, which is not a worker."""
+    thread = threading.current_thread()
+    return not (
+        thread is threading.main_thread()
+        or thread.daemon
+        or hasattr(thread, _WORKER_MARK)
+        or thread in _thread._threads_queues
+    )
+
+
+def end_forked_child() -> None:
+    """End the process orderly after a fork inside a task.
+
+    The worker that forked is the child's main thread. Nothing of the interpreter runs after it, so
+    what `multiprocessing` does at this point is done here: wait for threads, write what is buffered.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    threading._shutdown()  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # none, or closed
+
+
+def _after_fork_in_child() -> None:
+    # The threads in the table are the parent's; Python 3.15 clears it by itself.
+    _thread._threads_queues.clear()
+    for reference in list(_forkables):
+        forkable = reference()
+        if forkable is not None:
+            forkable.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,201 @@
+"""`WorkRequest`: one call and its future, settled exactly once.
+
+Both are one object: the queue holds what the caller holds. The rules for who may run, cancel or
+settle it are those of the log in `_future`; the call itself (`_pe_fn` and its arguments) belongs
+to whoever made the deciding event: the owner of the claim takes it out to run it, the author of a
+cancellation drops it.
+
+What the queue holds must answer to four verbs, whatever it is:
+
+- ``_run(claim)``: run it, if it is still to be run. Raises only what was raised *into* the thread.
+- ``_abandon(claim, error)``: the worker that had it dies of `error`. False if it can be queued
+  again, because it was not claimed; otherwise it is settled.
+- ``_fail(error)``: settle it with `error`, if it has not started.
+- ``_orphan(error)``: in the child of a fork, where nobody will run it: settle it with `error`.
+- ``cancel()``: as a future's.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures._base import (
+    FINISHED,
+    LOGGER,
+    PENDING,
+    RUNNING,
+    Future,
+    InvalidStateError,
+)
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._future import ByHand, Claim, Failed, PoolFuture, _Unretrieved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class WorkRequest(PoolFuture[T]):
+    """A call to be made and the future of its result."""
+
+    _pe_kwargs: dict[str, Any] | None = None
+
+    def __init__(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        # All of it inline: this is the hot path of submit.
+        self._pe_log = []
+        self._pe_fn: Callable[..., T] | None = fn
+        self._pe_args: tuple[Any, ...] = args
+        if kwargs:
+            self._pe_kwargs = kwargs
+
+    def _run(self, claim: Claim) -> None:
+        """Make the call, if it is still to be made, and settle the future."""
+        log = self._pe_log
+        log.append(claim)
+        # First event of all, or first of those that count: the call is ours alone.
+        if log[0] is not claim and not self._won(claim):
+            return
+        self._state = RUNNING
+        fn, args, kwargs = self._pe_fn, self._pe_args, self._pe_kwargs
+        self._pe_fn = self._pe_args = None  # type: ignore[assignment]  # taken out for good
+        if kwargs is not None:
+            self._pe_kwargs = None
+        try:
+            # fn is None only if a fork or an outsider meddled; then the TypeError says so.
+            result = fn(*args) if kwargs is None else fn(*args, **kwargs)  # type: ignore[misc]
+        except BaseException as error:
+            # The traceback holds this frame, so the frame must hold nothing of the request.
+            fn = args = kwargs = None  # type: ignore[assignment]
+            self._finish_with(error)
+            del self, log
+        else:
+            self._result = result
+            log.append(FINISHED)
+            if log[1] is FINISHED:  # claim and end: nobody asked for anything
+                self._state = FINISHED
+            else:
+                self._settle_own()
+
+    def _won(self, claim: Claim) -> bool:
+        first, final, _ = self._fold()
+        if final is not None:
+            # Its author may have been interrupted between the event and the waking.
+            self._publish()
+            self._wake()
+            return False
+        return first is claim
+
+    def _finish_with(self, error: BaseException) -> None:
+        """Settle a call that raised. Errors that nobody looks at are logged when they go."""
+        self._pe_unretrieved = _Unretrieved(error)
+        self._exception = error
+        self._pe_log.append(FINISHED)
+        self._settle_own()
+
+    def _settle_own(self) -> None:
+        """Settle after FINISHED; an outcome set by hand in the meantime stands."""
+        final = self._fold()[1]
+        if type(final) is ByHand:
+            self._pe_unretrieved = None
+            self._write_down(final)
+        self._settle()
+
+    def _abandon(self, claim: Claim, error: BaseException) -> bool:
+        owner, final, _ = self._fold()
+        if owner is None and final is None:
+            return False
+        if owner is claim:
+            if final is None:
+                self._exception = error
+                self._pe_log.append(FINISHED)
+            self._settle_own()
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        outcome = Failed(None, error)
+        self._pe_log.append(outcome)
+        if self._fold()[1] is outcome:
+            self._let_go()
+            self._settle()
+
+    def _withdraw(self) -> bool:
+        """See to it that the call is never made; False if a worker has it."""
+        return self.cancel() or type(self._fold()[1]) is Failed
+
+    def _orphan(self, error: BaseException) -> None:
+        """Settle it in the child of a fork, whatever its state.
+
+        Other threads are gone, perhaps with its condition held. The done-callbacks belong to the
+        parent and run there: "always called by a thread in the same process in which it was added".
+        """
+        _, final, condition = self._fold()
+        if condition is not None:
+            condition._at_fork_reinit()
+            for waiter in self._waiters:
+                for part in (getattr(waiter, "lock", None), getattr(waiter, "event", None)):
+                    if part is not None:
+                        part._at_fork_reinit()
+        if final is None:
+            self._pe_log.append(ByHand(None, error))
+        self._let_go()
+        self._publish()
+        self._wake()
+
+    def _let_go(self) -> None:
+        self._pe_fn = self._pe_args = self._pe_kwargs = None  # type: ignore[assignment]
+
+
+class ForeignRequest:
+    """A work item that somebody else put into the pool's queue, with its standard future.
+
+    The standard `submit` does so when a tracing library has patched it, and so do programs that
+    carry a copy of it.
+    """
+
+    __slots__ = ("_context", "item")
+
+    def __init__(self, item: Any, context: tuple[Any, ...]) -> None:
+        self.item = item
+        self._context = context  # what item.run takes: a worker context since Python 3.14
+
+    def _run(self, claim: Claim) -> None:
+        try:
+            self.item.run(*self._context)
+        except BaseException:
+            # Raised by a done-callback, or because the user finished the future himself.
+            LOGGER.critical("Exception in worker", exc_info=True)
+
+    def _abandon(self, claim: Claim, error: BaseException) -> bool:
+        if self.item.future._state == PENDING:
+            return False
+        if self.item.future._state == RUNNING:
+            self._settle(error)
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        self._settle(error)
+
+    def _orphan(self, error: BaseException) -> None:
+        future = self.item.future
+        future._condition._at_fork_reinit()
+        future._done_callbacks.clear()
+        self._settle(error)
+
+    def _settle(self, error: BaseException) -> None:
+        try:
+            self.item.future.set_exception(error)
+        except InvalidStateError:
+            pass  # done or cancelled before
+
+    def cancel(self) -> bool:
+        future: Future[Any] = self.item.future
+        cancelled = future.cancel()
+        if cancelled:
+            # `wait` and `as_completed` hear of it from whoever would have run it.
+            try:
+                future.set_running_or_notify_cancel()
+            except RuntimeError:
+                pass  # told before
+        return cancelled

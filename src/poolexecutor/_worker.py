@@ -1,0 +1,88 @@
+"""`WorkerThread`: take a request, run it, repeat, leave when told."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures._base import LOGGER
+from typing import TYPE_CHECKING
+
+from ._future import Claim
+from ._lifecycle import mark_as_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._request_queue import Request, RequestQueue
+
+
+class WorkerThread:
+    """One thread of a pool. Its states are told in `_workforce`.
+
+    Touched by its own thread alone, but for: `birth`, popped once, by the thread when it begins or
+    by the starter when it gives up; `_lock`, released by whoever calls the worker; `slot`, read by
+    the child after a fork.
+    """
+
+    def __init__(
+        self,
+        requests: RequestQueue,
+        prepare: Callable[[WorkerThread], bool],
+        must_leave: Callable[[], bool],
+        depart: Callable[[WorkerThread], None],
+        name: str,
+    ) -> None:
+        self.claim = Claim()
+        self.slot: list[Request] = []  # the request that it runs
+        self.birth = [self]
+        self._requests = requests
+        self._take = requests.taker(self.slot)
+        self._prepare = prepare
+        self._must_leave = must_leave
+        self._depart = depart
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.thread = threading.Thread(name=name, target=self.run)
+        mark_as_worker(self.thread)
+
+    def disown(self, at_end: Callable[[], None]) -> None:
+        """In the child of a fork in this worker's task: leave after the task, then call `at_end`."""
+        self._must_leave = lambda: True
+        self._depart = lambda worker: at_end()
+
+    def run(self) -> None:
+        """The thread's life."""
+        try:
+            self.birth.pop()
+        except IndexError:
+            return  # its starter has given it up
+        try:
+            try:
+                if self._prepare(self):
+                    self._work()
+            except BaseException as error:
+                # Raised into this thread from outside: tasks and callbacks cannot get here.
+                LOGGER.critical("Exception in worker", exc_info=True)
+                self._hand_back(error)
+        finally:
+            self._depart(self)
+
+    def _work(self) -> None:
+        take, slot, claim = self._take, self.slot, self.claim
+        while True:
+            try:
+                next(take)
+            except IndexError:
+                if self._must_leave():
+                    return
+                self._requests.park(self._lock, self._must_leave)
+                continue
+            slot[0]._run(claim)
+            slot.clear()
+
+    def _hand_back(self, error: BaseException) -> None:
+        """Leave nothing behind: neither a lock among the idle nor a request in the slot."""
+        self._requests.unpark(self._lock)
+        for request in self.slot[:]:
+            if not request._abandon(self.claim, error):
+                self._requests.requests.appendleft(request)
+        self.slot.clear()
