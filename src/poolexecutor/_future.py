@@ -108,6 +108,7 @@ class FutureCondition(threading.Condition):
         # Not super().__init__(): it makes a 760-byte deque and binds five methods.
         lock = threading.RLock()
         self._lock = lock
+        self.future_waiters: list[Any] = []  # those of the future, for `wait` and `as_completed`
         self.acquire = lock.acquire  # type: ignore[method-assign]  # as the base class does
         self.release = lock.release  # type: ignore[method-assign]
 
@@ -169,6 +170,19 @@ class _SettledCondition:
 _SETTLED: Final = _SettledCondition()
 
 
+class _NoWaiters(list[Any]):
+    """The waiters of a future that was done before anybody asked: nobody needs to be told."""
+
+    def append(self, waiter: Any) -> None:
+        pass
+
+    def remove(self, waiter: Any) -> None:
+        pass
+
+
+_NO_WAITERS: Final = _NoWaiters()
+
+
 class _Unretrieved:
     """Logs, when its future goes, an exception that nobody has looked at."""
 
@@ -202,7 +216,7 @@ class PoolFuture(Future[T]):
     _result: Any = None
     _exception: BaseException | None = None
     _pe_condition: FutureCondition | None = None
-    _pe_notices: deque[Any] | None = None  # waiters to be told; filled with _state, emptied once
+    _pe_notices: list[Any] | None = None  # waiters to be told, the last first; emptied once
     _pe_unretrieved: _Unretrieved | None = None
 
     def __init__(self) -> None:
@@ -230,8 +244,6 @@ class PoolFuture(Future[T]):
 
     def _came_too_late(self, request: object) -> bool:
         """Whether the final event stands before `request`, which this thread has appended."""
-        if self._pe_log[0] is request:
-            return False
         claimed = False
         for event in self._pe_log[:]:
             if event is request:
@@ -256,9 +268,7 @@ class PoolFuture(Future[T]):
         self._pe_condition = condition  # before _state: see _condition
         with condition:
             if self._state not in _FINAL_STATES:
-                waiters = self.__dict__.get("_pe_waiters")
-                if waiters:
-                    self._pe_notices = deque(waiters)
+                self._pe_notices = condition.future_waiters[::-1]
                 self._write_down(final)
             condition.notify_all()
 
@@ -279,24 +289,24 @@ class PoolFuture(Future[T]):
                     event.release()
                 except RuntimeError:
                     pass  # released before
+        self._tell_waiters()
+
+    def _tell_waiters(self) -> None:
         notices = self._pe_notices
         while notices:
             try:
-                waiter = notices.popleft()
+                waiter = notices.pop()
             except IndexError:
-                break  # another thread told the last one
-            self._notify(waiter)
-
-    def _notify(self, waiter: Any) -> None:
-        try:
-            if self._state in _CANCELLED_STATES:
-                waiter.add_cancelled(self)
-            elif self._exception is not None:
-                waiter.add_exception(self)
-            else:
-                waiter.add_result(self)
-        except BaseException:
-            LOGGER.exception("exception calling waiter for %r", self)
+                return  # another thread told the last one
+            try:
+                if self._state in _CANCELLED_STATES:
+                    waiter.add_cancelled(self)
+                elif self._exception is not None:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            except BaseException:
+                LOGGER.exception("exception calling waiter for %r", self)
 
     def _call_back(self) -> None:
         """Call the done-callbacks that were there when the future was done, in their order."""
@@ -408,8 +418,9 @@ class PoolFuture(Future[T]):
         """
         cell: list[Callable[[Future[T]], object]] = [fn]
         if self._state not in _FINAL_STATES:
-            self._pe_log.append(cell)
-            if not self._came_too_late(cell):
+            log = self._pe_log
+            log.append(cell)
+            if log[0] is cell or not self._came_too_late(cell):
                 return
             self._publish()
         self._call(cell)
@@ -515,7 +526,12 @@ class PoolFuture(Future[T]):
             return condition
         if state in _FINAL_STATES:
             return _SETTLED
-        self._pe_log.append(FutureCondition())
+        log = self._pe_log
+        condition = FutureCondition()
+        log.append(condition)
+        if log[0] is condition:
+            self._pe_condition = condition
+            return condition
         _, final, condition = self._fold()
         if condition is None:
             if final is not None:
@@ -527,9 +543,12 @@ class PoolFuture(Future[T]):
     @property
     def _waiters(self) -> list[Any]:
         """Live: who appends here is told. The standard `wait` does so under `_condition`."""
-        if self._state not in _FINAL_STATES:
-            _ = self._condition  # so that the author of the final event looks here
-        return self.__dict__.setdefault("_pe_waiters", [])  # type: ignore[no-any-return]
+        condition = self._pe_condition
+        if condition is None:
+            condition = self._condition
+            if condition is _SETTLED:
+                return _NO_WAITERS
+        return condition.future_waiters
 
     @property
     def _done_callbacks(self) -> list[Any]:

@@ -17,6 +17,7 @@ What the queue holds must answer to four verbs, whatever it is:
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures._base import (
     FINISHED,
     LOGGER,
@@ -27,12 +28,16 @@ from concurrent.futures._base import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._future import ByHand, Claim, Failed, PoolFuture, _Unretrieved
+from ._future import ByHand, Claim, Failed, FutureCondition, PoolFuture, _Unretrieved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+# Only to recognise the usual one; others, gevent's for one, go the thorough way.
+_RAW_LOCK = type(threading.Lock())
+_ASKING = frozenset([list, FutureCondition, _RAW_LOCK])  # events that decide nothing
 
 
 class WorkRequest(PoolFuture[T]):
@@ -79,13 +84,19 @@ class WorkRequest(PoolFuture[T]):
                 self._settle_own()
 
     def _won(self, claim: Claim) -> bool:
-        first, final, _ = self._fold()
-        if final is not None:
-            # Its author may have been interrupted between the event and the waking.
+        log = self._pe_log
+        if log[1] is claim and type(log[0]) in _ASKING:
+            return True
+        for event in self._pe_log[:]:
+            if event is claim:
+                return True
+            if type(event) is Claim or isinstance(event, (str, ByHand)):
+                break
+        # Its author may have been interrupted between the event and the waking.
+        if self._fold()[1] is not None:
             self._publish()
             self._wake()
-            return False
-        return first is claim
+        return False
 
     def _finish_with(self, error: BaseException) -> None:
         """Settle a call that raised. Errors that nobody looks at are logged when they go."""
@@ -95,9 +106,47 @@ class WorkRequest(PoolFuture[T]):
         self._settle_own()
 
     def _settle_own(self) -> None:
-        """Settle after FINISHED; an outcome set by hand in the meantime stands."""
+        """Settle after FINISHED. One pass for the usual logs, which no hand has meddled with."""
+        log = self._pe_log
+        if type(cell := log[0]) is list and log[2] is FINISHED:  # one callback, our claim
+            self._state = FINISHED
+            self._call(cell)
+            return
+        sleepers, cells = [], []
+        condition = None
+        for event in log[:]:
+            kind = type(event)
+            if kind is list:
+                cells.append(event)
+            elif kind is _RAW_LOCK:
+                sleepers.append(event)
+            elif kind is FutureCondition:
+                condition = condition or event
+            elif event is FINISHED:
+                break
+            elif kind is not Claim:
+                self._settle_thoroughly()
+                return
+        if condition is None:
+            self._state = FINISHED
+        else:
+            self._pe_condition = condition
+            with condition._lock:
+                self._pe_notices = condition.future_waiters[::-1]
+                self._state = FINISHED
+                condition.notify_all()
+            self._tell_waiters()
+        for sleeper in sleepers:
+            try:
+                sleeper.release()
+            except RuntimeError:
+                pass  # released before
+        for cell in cells:
+            self._call(cell)
+
+    def _settle_thoroughly(self) -> None:
         final = self._fold()[1]
-        if type(final) is ByHand:
+        if isinstance(final, ByHand):  # it came first, so it stands
             self._pe_unretrieved = None
             self._write_down(final)
         self._settle()

@@ -1,0 +1,209 @@
+"""Our pool beside the standard one: the same work, the same Python, in turn, as ratios.
+
+    python benchmarks/compare.py [--rounds N] [--size N] [CASE ...]
+
+Each case is run in rounds, one pool after the other, the order changing from round to round; a
+ratio is the median over the rounds of (standard time / our time), so above 1 ours is faster.
+The machine's load moves both; absolute times mean little and are not printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import gc
+import os
+import resource
+import statistics
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from poolexecutor import PoolExecutor
+
+Pool = type[ThreadPoolExecutor]
+WORKERS = 4
+
+
+def noop() -> None:
+    """The shortest task."""
+
+
+@contextmanager
+def running(pool: Pool) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads have all been started."""
+    with pool(WORKERS) as executor:
+        gate = threading.Barrier(WORKERS + 1)
+        for _ in range(WORKERS):
+            executor.submit(gate.wait)
+        gate.wait()
+        yield executor
+
+
+def submit_and_result(executor: ThreadPoolExecutor, size: int) -> None:
+    """Submit all, then take each result."""
+    for future in [executor.submit(noop) for _ in range(size)]:
+        future.result()
+
+
+def wait(executor: ThreadPoolExecutor, size: int) -> None:
+    """Submit all, then the standard `wait`."""
+    concurrent.futures.wait([executor.submit(noop) for _ in range(size)])
+
+
+def as_completed(executor: ThreadPoolExecutor, size: int) -> None:
+    """Submit all, then the standard `as_completed`."""
+    for future in concurrent.futures.as_completed([executor.submit(noop) for _ in range(size)]):
+        future.result()
+
+
+def callbacks(executor: ThreadPoolExecutor, size: int) -> None:
+    """Submit each with a done-callback; wait for the last callback."""
+    done = threading.Semaphore(0)
+    called: list[None] = []
+
+    def count(future: concurrent.futures.Future[None]) -> None:
+        called.append(None)
+        if len(called) == size:
+            done.release()
+
+    for _ in range(size):
+        executor.submit(noop).add_done_callback(count)
+    done.acquire()
+
+
+def producers(executor: ThreadPoolExecutor, size: int) -> None:
+    """Four threads submit and take their results."""
+    threads = [
+        threading.Thread(target=submit_and_result, args=(executor, size // 4)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def round_trip(executor: ThreadPoolExecutor, size: int) -> None:
+    """Submit one, wait for it, again."""
+    for _ in range(size // 10):
+        executor.submit(noop).result()
+
+
+def map_in_order(executor: ThreadPoolExecutor, size: int) -> None:
+    """`map` over all."""
+    for _ in executor.map(abs, range(size)):
+        pass
+
+
+def _seconds(pool: Pool, case: Callable[[ThreadPoolExecutor, int], None], size: int) -> float:
+    with running(pool) as executor:
+        case(executor, 100)
+        gc.collect()
+        start = time.perf_counter()
+        case(executor, size)
+        return time.perf_counter() - start
+
+
+def submit_alone_seconds(pool: Pool, size: int) -> float:
+    """Submit to a pool whose only worker is busy: what the caller pays."""
+    gate = threading.Event()
+    with pool(1) as executor:
+        executor.submit(gate.wait)
+        gc.collect()
+        start = time.perf_counter()
+        for _ in range(size):
+            executor.submit(noop)
+        seconds = time.perf_counter() - start
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.set()
+    return seconds
+
+
+def pending_bytes(pool: Pool, size: int) -> float:
+    """Memory of a request that waits in the queue, its future included."""
+    gate = threading.Event()
+    with pool(1) as executor:
+        executor.submit(gate.wait)
+        futures: list[concurrent.futures.Future[None] | None] = [None] * size
+        gc.collect()
+        tracemalloc.start()
+        for index in range(size):
+            futures[index] = executor.submit(noop)
+        used = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.set()
+    return used / size
+
+
+def idle_cost(pool: Pool) -> tuple[int, float]:
+    """Context switches and CPU seconds of the process while 100 workers idle for 5 seconds."""
+    with pool(100) as executor:
+        gate = threading.Barrier(101)
+        for _ in range(100):
+            executor.submit(gate.wait)
+        gate.wait()
+        time.sleep(0.5)  # until the last of them has parked, which no pool tells
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        time.sleep(5)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    switches = after.ru_nvcsw - before.ru_nvcsw + after.ru_nivcsw - before.ru_nivcsw
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return switches, cpu
+
+
+CASES: dict[str, Callable[[Pool, int], float]] = {
+    "submit + result": lambda pool, size: _seconds(pool, submit_and_result, size),
+    "submit alone": submit_alone_seconds,
+    "wait": lambda pool, size: _seconds(pool, wait, size),
+    "as_completed": lambda pool, size: _seconds(pool, as_completed, size),
+    "done-callbacks": lambda pool, size: _seconds(pool, callbacks, size),
+    "four producers": lambda pool, size: _seconds(pool, producers, size),
+    "round trip": lambda pool, size: _seconds(pool, round_trip, size),
+    "map": lambda pool, size: _seconds(pool, map_in_order, size),
+}
+
+
+def ratios(measure: Callable[[Pool, int], float], size: int, rounds: int) -> list[float]:
+    """Standard time / our time, one for each round."""
+    found = []
+    for turn in range(rounds):
+        order: list[Pool] = [ThreadPoolExecutor, PoolExecutor]
+        if turn % 2:
+            order.reverse()
+        seconds = {pool: measure(pool, size) for pool in order}
+        found.append(seconds[ThreadPoolExecutor] / seconds[PoolExecutor])
+    return found
+
+
+def main() -> None:
+    """Print the ratios of all cases, or of those named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="default: all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--size", type=int, default=20_000, help="requests in a round")
+    options = parser.parse_args()
+    unknown = set(options.cases) - {*CASES, "memory", "idle"}
+    if unknown:
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}, memory, idle")
+    chosen = options.cases or [*CASES, "memory", "idle"]
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {WORKERS} workers, no-op tasks")
+    for name in chosen:
+        if name in CASES:
+            found = ratios(CASES[name], options.size, options.rounds)
+            low, high = min(found), max(found)
+            print(f"{name:16} {statistics.median(found):6.2f} x   ({low:.2f} to {high:.2f})", flush=True)
+    if "memory" in chosen:
+        ours, theirs = pending_bytes(PoolExecutor, 20_000), pending_bytes(ThreadPoolExecutor, 20_000)
+        print(f"a pending request: {ours:.0f} bytes, standard {theirs:.0f}")
+    if "idle" in chosen:
+        switches, cpu = idle_cost(PoolExecutor)
+        print(f"100 idle workers, 5 s: {switches} context switches, {cpu:.3f} s CPU time")
+
+
+if __name__ == "__main__":
+    main()
