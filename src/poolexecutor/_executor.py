@@ -72,7 +72,7 @@ class PoolExecutor(StandardExecutor):
         if self.__is_standard:
             workforce.is_open = False
         else:
-            workforce.exit_queue = self.__dict__["_work_queue"] = WorkQueue(
+            self.__dict__["_work_queue"] = WorkQueue(
                 workforce, getattr(self, "_create_worker_context", None)
             )
             self.__owner = _Owner(workforce)

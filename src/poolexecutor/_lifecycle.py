@@ -18,7 +18,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import thread as _thread
-from typing import Any, Protocol
+from typing import Protocol
 
 _WORKER_MARK = "_poolexecutor_worker"
 
@@ -43,17 +43,36 @@ def mark_as_worker(thread: threading.Thread) -> None:
     setattr(thread, _WORKER_MARK, True)
 
 
-def enter_exit_table(thread: threading.Thread, work_queue: Any) -> None:
-    """Have the exit hook call ``work_queue.put(None)`` and join `thread`; called in `thread`.
+class Wakeable(Protocol):
+    """What is told that the interpreter exits."""
+
+    def wake_all(self) -> None: ...
+
+
+class _ExitNotice:
+    """What the exit hook puts None into. Knows no pool, which shall not outlive its users."""
+
+    __slots__ = ("_sleepers",)
+
+    def __init__(self, sleepers: Wakeable) -> None:
+        self._sleepers = sleepers
+
+    def put(self, item: None) -> None:
+        self._sleepers.wake_all()
+
+
+def enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
+    """Have the exit hook call ``sleepers.wake_all()`` and join `thread`; called in `thread`.
 
     The table may only change under the standard library's lock. A finalizer run by the garbage
     collector in this thread may want the same lock, so nothing is allocated while it is held.
     """
     table = _thread._threads_queues
+    notice = _ExitNotice(sleepers)
     key = weakref.ref(thread, table._remove)  # type: ignore[attr-defined]
     with _thread._global_shutdown_lock:  # read anew each time: gevent replaces it
         if not _thread._shutdown:
-            table.data[key] = work_queue  # type: ignore[attr-defined]
+            table.data[key] = notice  # type: ignore[attr-defined]
 
 
 def interpreter_is_closing() -> bool:

@@ -82,7 +82,6 @@ class Workforce:
         self.is_open = True
         self.closing = False
         self.broken: str | bool = False
-        self.exit_queue: Any = None  # what the exit hook puts None into
         self._next_number = itertools.count().__next__
         self._initializer = initializer
         self._initargs = initargs
@@ -166,7 +165,7 @@ class Workforce:
     def _prepare(self, worker: WorkerThread) -> bool:
         """First thing in a new worker: False if its initializer failed."""
         self.threads.add(worker.thread)  # its starter may have been interrupted before it could
-        _lifecycle.enter_exit_table(worker.thread, self.exit_queue)
+        _lifecycle.enter_exit_table(worker.thread, self.requests)
         if self._initializer is None:
             return True
         try:

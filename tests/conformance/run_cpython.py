@@ -7,7 +7,7 @@ The tests are those installed with the running interpreter. Exit code 77: it shi
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 import unittest
 
@@ -57,9 +57,7 @@ def main() -> int:
     """Run them; 0 if all passed."""
     if "--standard" not in sys.argv:
         poolexecutor.install()
-    try:
-        import test.test_concurrent_futures
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("test.test_concurrent_futures") is None:
         print("this interpreter ships no executor tests")
         return NO_TESTS
     if "--standard" not in sys.argv:
