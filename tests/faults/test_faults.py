@@ -1,0 +1,46 @@
+"""Each fault of the standard pool: ours does not have it, the standard one is seen to have it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .scenarios import SCENARIOS
+
+SCRIPT = Path(__file__).with_name("scenarios.py")
+OURS = 60  # seconds that a scenario may take
+STANDARD = 8  # seconds after which the standard pool has shown that it hangs
+
+
+def run(name: str, whose: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a scenario in an interpreter of its own; its return code is None if it hangs."""
+    command = [sys.executable, "-X", "faulthandler", str(SCRIPT), name, whose]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 6)  # SIGABRT: faulthandler dumps the stacks
+            out, err = process.communicate()
+            return subprocess.CompletedProcess(command, -1000, out, err)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_ours(name: str) -> None:
+    """Our pool masters it."""
+    done = run(name, "ours", OURS)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (_, fails) in SCENARIOS.items() if fails(sys.version_info[:2])]
+)
+def test_standard_fails(name: str) -> None:
+    """The standard pool does not, so that the test above can fail."""
+    assert run(name, "standard", STANDARD).returncode != 0
