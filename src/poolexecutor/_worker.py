@@ -55,16 +55,19 @@ class WorkerThread:
             self.birth.pop()
         except IndexError:
             return  # its starter has given it up
+        struck: BaseException | None = None
         try:
             try:
                 if self._prepare(self):
                     self._work()
             except BaseException as error:
                 # Raised into this thread from outside: tasks and callbacks cannot get here.
-                LOGGER.critical("Exception in worker", exc_info=True)
+                struck = error
                 self._hand_back(error)
         finally:
             self._depart(self)
+        if struck is not None:  # last, since logging runs user code
+            LOGGER.critical("Exception in worker", exc_info=struck)
 
     def _work(self) -> None:
         take, slot, claim = self._take, self.slot, self.claim
@@ -72,12 +75,14 @@ class WorkerThread:
             try:
                 next(take)
             except IndexError:
-                if self._must_leave():
-                    return
-                self._requests.park(self._lock, self._must_leave)
+                pass  # parking here would keep the exception and its frames
+            else:
+                slot[0]._run(claim)
+                slot.clear()
                 continue
-            slot[0]._run(claim)
-            slot.clear()
+            if self._must_leave():
+                return
+            self._requests.park(self._lock, self._must_leave)
 
     def _hand_back(self, error: BaseException) -> None:
         """Leave nothing behind: neither a lock among the idle nor a request in the slot."""
