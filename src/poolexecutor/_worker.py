@@ -15,6 +15,39 @@ if TYPE_CHECKING:
     from ._request_queue import Request, RequestQueue
 
 
+class _Begun:
+    """The event on which `Thread.start` waits, proof against interrupts.
+
+    A signal handler that raises in `threading.Event.wait` may leave the event's lock behind,
+    held; the new thread, which must take it to say that it runs, then hangs for ever. Here the
+    new thread takes no lock. It has the methods that `threading.Thread` calls.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # set before
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._is_set:
+            self._lock.acquire()  # by the starter alone
+        return True
+
+    def _at_fork_reinit(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+
 class WorkerThread:
     """One thread of a pool. Its states are told in `_workforce`.
 
@@ -42,6 +75,7 @@ class WorkerThread:
         self._lock = threading.Lock()
         self._lock.acquire()
         self.thread = threading.Thread(name=name, target=self.run)
+        self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]
         mark_as_worker(self.thread)
 
     def disown(self, at_end: Callable[[], None]) -> None:

@@ -37,6 +37,7 @@ No lock is held while user code runs, but for `_starting`, which nobody waits fo
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,11 @@ class Workforce:
         tickets, starting = self._tickets, self._starting
         tickets.append(None)
         failure: BaseException | None = None
-        while tickets[-1:] and not starting._is_owned():  # type: ignore[attr-defined]
+        if starting._is_owned():  # type: ignore[attr-defined]
+            if self._is_growing_below():
+                return  # that frame will see the ticket
+            starting.release()  # an interrupt struck just where that frame was to release it
+        while tickets[-1:]:
             try:
                 if not starting.acquire(blocking=False):
                     break
@@ -129,6 +134,16 @@ class Workforce:
         if not self.workers:
             self.requests.settle_all(lambda request: request._fail(failure))
             raise failure
+
+    @staticmethod
+    def _is_growing_below() -> bool:
+        """Whether a signal handler or finalizer has interrupted `_grow` in this very thread."""
+        frame = sys._getframe(2)
+        while frame is not None:
+            if frame.f_code is _GROW_CODE:
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
 
     def _serve_ticket(self) -> None:
         try:
@@ -158,7 +173,8 @@ class Workforce:
             else:
                 self.workers.discard(worker)
             raise
-        self.threads.add(worker.thread)
+        if worker in self.workers:  # else it has left already, or this is the child of a fork
+            self.threads.add(worker.thread)
 
     # --- called by the workers ----------------------------------------------------------------
 
@@ -250,6 +266,7 @@ class Workforce:
                 worker.disown(_lifecycle.end_forked_child)
             else:
                 orphans += worker.slot
+                worker.begun.set()  # a signal handler may have forked on top of its starter
         self.requests.requests.clear()
         self.requests.idle.clear()
         self.requests = RequestQueue()
@@ -260,6 +277,9 @@ class Workforce:
         self._starting = threading.RLock()
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
+
+
+_GROW_CODE = Workforce._grow.__code__
 
 
 def _cancel(request: Request) -> None:
