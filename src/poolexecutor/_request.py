@@ -147,7 +147,7 @@ class WorkRequest(PoolFuture[T]):
     def _settle_thoroughly(self) -> None:
         final = self._fold()[1]
         if isinstance(final, ByHand):  # it came first, so it stands
-            self._pe_unretrieved = None
+            self._pe_unretrieved = None  # which logs the error of the call, if it raised
             self._write_down(final)
         self._settle()
 

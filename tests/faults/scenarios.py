@@ -111,7 +111,7 @@ def stale_idle(pool):
 
     executor._idle_semaphore = AtThatMoment(0)
     executor.submit(int).result(PATIENCE)
-    time.sleep(0.2)  # until the worker is idle, which no pool tells
+    time.sleep(0.8)  # until the workers are idle, which no pool tells
     while len(submitted) < 3:
         submitted.append(executor.submit(together.wait, PATIENCE))
         time.sleep(0.5)  # until it has started

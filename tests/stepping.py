@@ -1,0 +1,73 @@
+"""Workers, locks and starters that tests step by hand: no thread, no clock."""
+
+from __future__ import annotations
+
+from poolexecutor._workforce import Workforce
+
+
+class WouldBlock(Exception):
+    """The code under test came to where a thread would sleep."""
+
+
+class FakeLock:
+    """A raw lock whose blocking acquire tells instead of blocking."""
+
+    def __init__(self) -> None:
+        self.locked = False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self.locked:
+            if not blocking or timeout >= 0:
+                return False
+            raise WouldBlock
+        self.locked = True
+        return True
+
+    def release(self) -> None:
+        if not self.locked:
+            raise RuntimeError("release unlocked lock")
+        self.locked = False
+
+
+def held() -> FakeLock:
+    """A lock as a worker brings it to `park`."""
+    lock = FakeLock()
+    lock.acquire()
+    return lock
+
+
+class Crew:
+    """A workforce whose workers are started by name only; `step` runs one of them.
+
+    A stepped worker takes and runs requests until it would park; there the step ends, with the
+    worker listed as idle. When it has been called, the next step goes on behind the parking.
+    """
+
+    def __init__(self, limit: int, **kwargs) -> None:
+        self.started = []
+        self.parked = set()
+        self.workforce = Workforce(start=self.started.append, **kwargs)
+        self.workforce.max_workers = limit
+        self.workforce.name_prefix = "step"
+
+    def give(self, request) -> None:
+        """What submit does with a request."""
+        self.workforce.requests.append(request)
+        self.workforce.summon()
+
+    def step(self, worker) -> str:
+        """Run `worker` until it would sleep ("parked") or has left ("gone")."""
+        if worker not in self.parked:
+            worker.birth.pop()
+            worker._lock = held()
+        elif worker._lock.locked:
+            raise AssertionError("this worker has not been called")
+        else:
+            worker._lock.acquire()
+        try:
+            worker._work()
+        except WouldBlock:
+            self.parked.add(worker)
+            return "parked"
+        self.workforce.depart(worker)
+        return "gone"
