@@ -189,16 +189,26 @@ def main() -> None:
     options = parser.parse_args()
     unknown = set(options.cases) - {*CASES, "memory", "idle"}
     if unknown:
-        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}, memory, idle")
+        parser.error(
+            f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}, memory, idle"
+        )
     chosen = options.cases or [*CASES, "memory", "idle"]
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {WORKERS} workers, no-op tasks")
+    print(
+        f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {WORKERS} workers, no-op tasks"
+    )
     for name in chosen:
         if name in CASES:
             found = ratios(CASES[name], options.size, options.rounds)
             low, high = min(found), max(found)
-            print(f"{name:16} {statistics.median(found):6.2f} x   ({low:.2f} to {high:.2f})", flush=True)
+            print(
+                f"{name:16} {statistics.median(found):6.2f} x   ({low:.2f} to {high:.2f})",
+                flush=True,
+            )
     if "memory" in chosen:
-        ours, theirs = pending_bytes(PoolExecutor, 20_000), pending_bytes(ThreadPoolExecutor, 20_000)
+        ours, theirs = (
+            pending_bytes(PoolExecutor, 20_000),
+            pending_bytes(ThreadPoolExecutor, 20_000),
+        )
         print(f"a pending request: {ours:.0f} bytes, standard {theirs:.0f}")
     if "idle" in chosen:
         switches, cpu = idle_cost(PoolExecutor)

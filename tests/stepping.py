@@ -5,7 +5,7 @@ from __future__ import annotations
 from poolexecutor._workforce import Workforce
 
 
-class WouldBlock(Exception):
+class WouldBlockError(Exception):
     """The code under test came to where a thread would sleep."""
 
 
@@ -19,7 +19,7 @@ class FakeLock:
         if self.locked:
             if not blocking or timeout >= 0:
                 return False
-            raise WouldBlock
+            raise WouldBlockError
         self.locked = True
         return True
 
@@ -66,7 +66,7 @@ class Crew:
             worker._lock.acquire()
         try:
             worker._work()
-        except WouldBlock:
+        except WouldBlockError:
             self.parked.add(worker)
             return "parked"
         self.workforce.depart(worker)

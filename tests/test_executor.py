@@ -109,9 +109,9 @@ class TestSubmit:
     def test_after_shutdown(self, pool) -> None:
         executor = pool(1)
         executor.shutdown()
-        with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+        with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
             executor.submit(int)
-        with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+        with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
             executor.map(int, [1])
 
 
@@ -176,8 +176,10 @@ class TestShutdown:
         gate.set()
 
     def test_cancelling(self, pool) -> None:
-        executor, gate = pool(1), threading.Event()
-        running, *queued = [executor.submit(gate.wait) for _ in range(5)]
+        executor, gate, started = pool(1), threading.Event(), threading.Event()
+        running = executor.submit(lambda: started.set() or gate.wait())
+        queued = [executor.submit(gate.wait) for _ in range(5)]
+        started.wait(SECONDS)
         executor.shutdown(wait=False, cancel_futures=True)
         assert all(future.cancelled() for future in queued)
         gate.set()
@@ -273,7 +275,8 @@ class TestMap:
             results.close()
 
     @pytest.mark.parametrize(
-        ("buffersize", "error"), [(0, ValueError), (-1, ValueError), ("2", TypeError), (1.5, TypeError)]
+        ("buffersize", "error"),
+        [(0, ValueError), (-1, ValueError), ("2", TypeError), (1.5, TypeError)],
     )
     def test_bad_buffersize(self, buffersize, error) -> None:
         with PoolExecutor(1) as executor, pytest.raises(error, match="buffersize must be"):
@@ -407,7 +410,9 @@ class TestBaseClassBeneath:
         with PoolExecutor(1) as executor:
             future = concurrent.futures.Future()
             call = (int, ("5",), {})
-            item = _WorkItem(future, call) if sys.version_info >= (3, 14) else _WorkItem(future, *call)
+            item = (
+                _WorkItem(future, call) if sys.version_info >= (3, 14) else _WorkItem(future, *call)
+            )
             executor._work_queue.put(item)
             executor._adjust_thread_count()
             assert future.result(SECONDS) == 5

@@ -55,13 +55,13 @@ class TestOutcomes:
             future.result(NOW)
 
     def test_falsy_exception(self) -> None:
-        class Falsy(Exception):
+        class FalsyError(Exception):
             def __bool__(self) -> bool:
                 return False
 
-        future = request(raising(Falsy()))
+        future = request(raising(FalsyError()))
         future._run(Claim())
-        with pytest.raises(Falsy):
+        with pytest.raises(FalsyError):
             future.result(NOW)
 
     def test_not_yet(self) -> None:
@@ -235,9 +235,7 @@ class TestWaiting:
     @pytest.mark.parametrize("how", ["run", "fail", "cancel", "by hand"])
     def test_wait_is_woken(self, when, how) -> None:
         future, other = request(raising(ValueError()) if how == "fail" else int), request()
-        if when != "FIRST_COMPLETED" and how != "fail":
-            other.cancel()
-        elif when == "ALL_COMPLETED":
+        if (when != "FIRST_COMPLETED" and how != "fail") or when == "ALL_COMPLETED":
             other.cancel()
         found = []
         thread = threading.Thread(
@@ -306,7 +304,11 @@ class TestWaiting:
 
             add_exception = add_cancelled = add_result
 
-        for act in (lambda f: f._run(Claim()), PoolFuture.cancel, lambda f: f.set_exception(OSError())):
+        for act in (
+            lambda f: f._run(Claim()),
+            PoolFuture.cancel,
+            lambda f: f.set_exception(OSError()),
+        ):
             future = request()
             future._waiters.append(Waiter())
             act(future)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from poolexecutor._request import WorkRequest
 from poolexecutor._request_queue import RequestQueue
 
-from .stepping import Crew, WouldBlock, held
+from .stepping import Crew, WouldBlockError, held
 
 
 def call(fn, *args) -> WorkRequest:
@@ -24,7 +24,7 @@ def never() -> bool:
 class TestParking:
     def test_sleeps_when_there_is_nothing(self) -> None:
         requests, lock = RequestQueue(), held()
-        with pytest.raises(WouldBlock):
+        with pytest.raises(WouldBlockError):
             requests.park(lock, never)
         assert requests.idle == [lock]
 
@@ -72,7 +72,7 @@ class TestParking:
     def test_the_last_to_park_is_called_first(self) -> None:
         requests, locks = RequestQueue(), [held() for _ in range(3)]
         for lock in locks:
-            with pytest.raises(WouldBlock):
+            with pytest.raises(WouldBlockError):
                 requests.park(lock, never)
         requests.wake_one()
         assert [lock.locked for lock in locks] == [True, True, False]

@@ -67,7 +67,7 @@ class PoolExecutor(StandardExecutor):
         )
         super().__init__(max_workers, thread_name_prefix, initializer, initargs, **ctxkwargs)
         workforce.name_prefix = self._thread_name_prefix or str(self)
-        workforce.threads = self._threads
+        workforce.threads = self._threads  # type: ignore[assignment]  # typeshed: AbstractSet
         self.__is_standard = _overrides_workers(type(self))
         if self.__is_standard:
             workforce.is_open = False
@@ -89,9 +89,10 @@ class PoolExecutor(StandardExecutor):
                 and none is there. The call will not be made then.
         """
         standard = StandardExecutor.submit
-        if standard is not Verdict.submit or standard.__code__ is not Verdict.code:
-            if not Verdict.renew():
-                return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]
+        if (
+            standard is not Verdict.submit or standard.__code__ is not Verdict.code
+        ) and not Verdict.renew():
+            return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]
         workforce = self.__workforce
         if not workforce.is_open or _thread._shutdown:
             if self.__is_standard:
@@ -105,7 +106,7 @@ class PoolExecutor(StandardExecutor):
             if requests.idle[-1:] or len(workforce.workers) < workforce.max_workers:
                 workforce.summon()
             if not workforce.is_open or _thread._shutdown:
-                self.__refuse()  # the last worker may have left meanwhile
+                self.__look_again(request)
         except BaseException as error:
             if request._withdraw() or not isinstance(error, RuntimeError):
                 raise
@@ -121,6 +122,14 @@ class PoolExecutor(StandardExecutor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if _thread._shutdown and not may_still_submit():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    def __look_again(self, request: WorkRequest[Any]) -> None:
+        """For a request that was queued while the pool closed: the last worker may have left."""
+        workforce = self.__workforce
+        if workforce.broken:
+            workforce.fail(request)  # accepted before, as the standard pool's lock would have it
+        else:
+            self.__refuse()
 
     def map(
         self,
@@ -177,45 +186,47 @@ class PoolExecutor(StandardExecutor):
         else:
             self.__workforce.break_down(INITIALIZER_FAILED)
 
-    @property
-    def _max_workers(self) -> int:
-        return self.__workforce.max_workers
+    if not TYPE_CHECKING:  # to a type checker they are the attributes of the base class
 
-    @_max_workers.setter
-    def _max_workers(self, value: int) -> None:
-        self.__workforce.max_workers = value
+        @property
+        def _max_workers(self) -> int:
+            return self.__workforce.max_workers
 
-    @property
-    def _broken(self) -> bool | str:
-        return self.__workforce.broken
+        @_max_workers.setter
+        def _max_workers(self, value: int) -> None:
+            self.__workforce.max_workers = value
 
-    @_broken.setter
-    def _broken(self, value: bool | str) -> None:
-        self.__workforce.broken = value
-        if value:
-            self.__workforce.is_open = False
+        @property
+        def _broken(self) -> bool | str:
+            return self.__workforce.broken
 
-    @property
-    def _shutdown(self) -> bool:
-        return self.__workforce.closing
+        @_broken.setter
+        def _broken(self, value: bool | str) -> None:
+            self.__workforce.broken = value
+            if value:
+                self.__workforce.is_open = False
 
-    @_shutdown.setter
-    def _shutdown(self, value: bool) -> None:
-        self.__workforce.closing = value
-        if value:
-            self.__workforce.is_open = False
+        @property
+        def _shutdown(self) -> bool:
+            return self.__workforce.closing
 
-    @property
-    def _work_queue(self) -> Any:
-        return self.__dict__["_work_queue"]
+        @_shutdown.setter
+        def _shutdown(self, value: bool) -> None:
+            self.__workforce.closing = value
+            if value:
+                self.__workforce.is_open = False
 
-    @_work_queue.setter
-    def _work_queue(self, value: Any) -> None:
-        self.__dict__["_work_queue"] = value
-        if "_PoolExecutor__owner" in self.__dict__:
-            # Somebody brings a queue of his own, bounded or ordered: the base class serves it.
-            self.__is_standard = True
-            self.__workforce.is_open = False
+        @property
+        def _work_queue(self) -> Any:
+            return self.__dict__["_work_queue"]
+
+        @_work_queue.setter
+        def _work_queue(self, value: Any) -> None:
+            self.__dict__["_work_queue"] = value
+            if "_PoolExecutor__owner" in self.__dict__:
+                # Somebody brings a queue of his own, bounded or ordered: the base class serves it.
+                self.__is_standard = True
+                self.__workforce.is_open = False
 
 
 def _overrides_workers(cls: type[PoolExecutor]) -> bool:

@@ -43,7 +43,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import types
 from collections import deque
 from concurrent.futures import CancelledError, Future, InvalidStateError, _base
 from concurrent.futures._base import (
@@ -121,16 +120,16 @@ class FutureCondition(threading.Condition):
             super().notify_all()
 
     def _release_save(self) -> Any:
-        return self._lock._release_save()  # type: ignore[union-attr]  # as the base class does
+        return self._lock._release_save()  # type: ignore[attr-defined]  # as the base class does
 
     def _acquire_restore(self, state: Any) -> None:
-        self._lock._acquire_restore(state)  # type: ignore[union-attr]
+        self._lock._acquire_restore(state)  # type: ignore[attr-defined]
 
     def _is_owned(self) -> bool:
-        return self._lock._is_owned()  # type: ignore[union-attr,no-any-return]
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def _at_fork_reinit(self) -> None:
-        self._lock._at_fork_reinit()  # type: ignore[union-attr]
+        self._lock._at_fork_reinit()  # type: ignore[attr-defined]
         self.__dict__.pop("_sleepers", None)
 
 
@@ -249,11 +248,10 @@ class PoolFuture(Future[T]):
             if event is request:
                 return False
             kind = type(event)
+            refused = event is CANCELLED_AND_NOTIFIED or kind is Failed
             if kind is Claim:
                 claimed = True
-            elif event is FINISHED or kind is ByHand:
-                return True
-            elif (event is CANCELLED_AND_NOTIFIED or kind is Failed) and not claimed:
+            elif event is FINISHED or kind is ByHand or (refused and not claimed):
                 return True
         return True  # pragma: no cover  # only its own thread removes a request
 
@@ -517,38 +515,40 @@ class PoolFuture(Future[T]):
 
     # --- what the standard library and others touch -------------------------------------------
 
-    @property
-    def _condition(self) -> Any:
-        """Held by `wait` and `as_completed` while they look at `_state`; made when asked for."""
-        state = self._state  # before _pe_condition, which is written first
-        condition = self._pe_condition
-        if condition is not None:
-            return condition
-        if state in _FINAL_STATES:
-            return _SETTLED
-        log = self._pe_log
-        condition = FutureCondition()
-        log.append(condition)
-        if log[0] is condition:
+    if not TYPE_CHECKING:  # to a type checker they are the attributes of the base class
+
+        @property
+        def _condition(self) -> Any:
+            """Held by `wait` and `as_completed` while they look at `_state`; made on demand."""
+            state = self._state  # before _pe_condition, which is written first
+            condition = self._pe_condition
+            if condition is not None:
+                return condition
+            if state in _FINAL_STATES:
+                return _SETTLED
+            log = self._pe_log
+            condition = FutureCondition()
+            log.append(condition)
+            if log[0] is condition:
+                self._pe_condition = condition
+                return condition
+            _, final, condition = self._fold()
+            if condition is None:
+                if final is not None:
+                    self._publish()
+                return _SETTLED
             self._pe_condition = condition
             return condition
-        _, final, condition = self._fold()
-        if condition is None:
-            if final is not None:
-                self._publish()
-            return _SETTLED
-        self._pe_condition = condition
-        return condition
 
-    @property
-    def _waiters(self) -> list[Any]:
-        """Live: who appends here is told. The standard `wait` does so under `_condition`."""
-        condition = self._pe_condition
-        if condition is None:
-            condition = self._condition
-            if condition is _SETTLED:
-                return _NO_WAITERS
-        return condition.future_waiters
+        @property
+        def _waiters(self) -> list[Any]:
+            """Live: who appends here is told. The standard `wait` does so under `_condition`."""
+            condition = self._pe_condition
+            if condition is None:
+                condition = self._condition
+                if condition is _SETTLED:
+                    return _NO_WAITERS
+            return condition.future_waiters
 
     @property
     def _done_callbacks(self) -> list[Any]:
@@ -575,8 +575,6 @@ class PoolFuture(Future[T]):
                 return f"{where}finished raised {self._exception.__class__.__name__}>"
             return f"{where}finished returned {self._result.__class__.__name__}>"
         return where + _base._STATE_TO_DESCRIPTION_MAP[state] + ">"
-
-    __class_getitem__ = classmethod(types.GenericAlias)
 
 
 _NOT_A_LOCK: Final = frozenset([Claim, ByHand, Failed, list, FutureCondition])

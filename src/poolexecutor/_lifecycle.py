@@ -95,7 +95,7 @@ def end_forked_child() -> None:
     """End the process orderly after a fork inside a task.
 
     The worker that forked is the child's main thread. Nothing of the interpreter runs after it, so
-    what `multiprocessing` does at this point is done here: wait for threads, write what is buffered.
+    what `multiprocessing` does at this point is done here: wait for threads, flush the streams.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -109,7 +109,7 @@ def end_forked_child() -> None:
 
 def _after_fork_in_child() -> None:
     # The threads in the table are the parent's; Python 3.15 clears it by itself.
-    _thread._threads_queues.clear()
+    _thread._threads_queues.clear()  # type: ignore[attr-defined]  # typeshed: Mapping
     for reference in list(_forkables):
         forkable = reference()
         if forkable is not None:

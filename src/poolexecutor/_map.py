@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from concurrent.futures import Executor, Future
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Executor, Future
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def map_in_order(
         buffersize: How many results may be outstanding; None, any number.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    items = zip(*iterables)
+    items = zip(*iterables, strict=False)
     submit = executor.submit
     futures = deque([submit(fn, *args) for args in islice(items, buffersize)])
     del submit  # only the generator's weak reference shall stay

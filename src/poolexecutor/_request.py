@@ -45,9 +45,7 @@ class WorkRequest(PoolFuture[T]):
 
     _pe_kwargs: dict[str, Any] | None = None
 
-    def __init__(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # All of it inline: this is the hot path of submit.
         self._pe_log = []
         self._pe_fn: Callable[..., T] | None = fn

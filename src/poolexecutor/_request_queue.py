@@ -30,11 +30,9 @@ handler and no asynchronous exception can come between the taking and the keepin
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import deque
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,9 +93,7 @@ class RequestQueue:
         while self.wake_one():
             pass
 
-    def park(
-        self, lock: Lock, must_look: Callable[[], bool], timeout: float | None = None
-    ) -> None:
+    def park(self, lock: Lock, must_look: Callable[[], bool], timeout: float | None = None) -> None:
         """Sleep until called; not at all if there is a request, or `must_look` says so.
 
         Args:
@@ -110,9 +106,8 @@ class RequestQueue:
         if self.has_requests() or must_look():
             if self.unpark(lock):
                 return
-        elif timeout is not None:
-            if lock.acquire(True, max(timeout, 0)) or self.unpark(lock):
-                return
+        elif timeout is not None and (lock.acquire(True, max(timeout, 0)) or self.unpark(lock)):
+            return
         lock.acquire()
 
     def unpark(self, lock: Lock) -> bool:

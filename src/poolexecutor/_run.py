@@ -1,7 +1,7 @@
 """Run an unmodified program after `install`, as plain ``python`` would run it.
 
-The program gets a `__main__` module of its own, which stays to the interpreter's end, `sys.argv` and
-`sys.path` as it expects them, and the interpreter's own handling of whatever it raises: the
+The program gets a `__main__` module of its own, which stays to the interpreter's end, `sys.argv`
+and `sys.path` as it expects them, and the interpreter's own handling of whatever it raises: the
 exception leaves through our frames, and only the display of its traceback leaves them out.
 """
 
@@ -102,7 +102,7 @@ def _new_main_module() -> types.ModuleType:
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = sys.modules["builtins"]
     if sys.version_info < (3, 14):
-        module.__dict__["__annotations__"] = {}
+        module.__annotations__ = {}
     _kept.append(sys.modules["__main__"])  # our own, whose code is still being run
     sys.modules["__main__"] = module
     return module

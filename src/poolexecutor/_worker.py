@@ -79,7 +79,7 @@ class WorkerThread:
         mark_as_worker(self.thread)
 
     def disown(self, at_end: Callable[[], None]) -> None:
-        """In the child of a fork in this worker's task: leave after the task, then call `at_end`."""
+        """In the child of a fork in this worker's task: leave after it, then call `at_end`."""
         self._must_leave = lambda: True
         self._depart = lambda worker: at_end()
 

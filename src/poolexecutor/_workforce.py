@@ -5,21 +5,22 @@ Protocol
 A worker (`_worker.WorkerThread`) is in one of these states; `_request_queue` has the proof of the
 hand-over between the middle three:
 
-=========  ===================================  ======================================================
+=========  ===================================  =================================================
 state      it is found in                       leaves it when
-=========  ===================================  ======================================================
-STARTING   `workers`                            its thread pops `birth` -> SEARCHING; or its starter
-                                                does, because the start failed -> GONE
-SEARCHING  `workers`                            it takes a request -> RUNNING; finds none -> PARKED; finds
-                                                none and the pool or the interpreter closes -> GONE;
-                                                is hit by an exception from outside -> GONE
+=========  ===================================  =================================================
+STARTING   `workers`                            its thread pops `birth` -> SEARCHING; or its
+                                                starter does: the start failed -> GONE
+SEARCHING  `workers`                            it takes a request -> RUNNING; finds none ->
+                                                PARKED; finds none and the pool or the
+                                                interpreter closes, or is hit by an exception
+                                                from outside -> GONE
 RUNNING    `workers`, request in `slot`         the request is settled -> SEARCHING
 PARKED     `workers`, lock in `requests.idle`   it is called -> SEARCHING
 GONE       (`threads`, as long as it is joined)
-=========  ===================================  ======================================================
+=========  ===================================  =================================================
 
-Who touches what: `workers` grows under `_starting` only, so it never exceeds `max_workers`; a worker
-takes itself out in `depart`, *before* it looks at the queue for the last time. Who queues a
+Who touches what: `workers` grows under `_starting` only, so it never exceeds `max_workers`; a
+worker takes itself out in `depart`, *before* it looks at the queue for the last time. Who queues a
 request looks at `workers` after that. So either the one counts the worker as gone and starts
 another, or the other sees the request and does (the order of `_request_queue`, once more).
 
@@ -27,9 +28,9 @@ another, or the other sees the request and does (the order of `_request_queue`, 
 its owner. Who wants a thread leaves a ticket first and then tries the lock. If it is taken, its
 owner looks for tickets after releasing it, and finds this one.
 
-A pool is open, then `closing` or `broken`, for good. `is_open` says so to `submit`, which looks before
-and after queueing: the first look refuses, the second finds out that the last worker may have
-left in between, and takes the request back.
+A pool is open, then `closing` or `broken`, for good. `is_open` says so to `submit`, which looks
+before and after queueing: the first look refuses, the second finds out that the last worker may
+have left in between, and takes the request back.
 
 No lock is held while user code runs, but for `_starting`, which nobody waits for.
 """
@@ -228,7 +229,11 @@ class Workforce:
         self._fail_all()
 
     def _fail_all(self) -> None:
-        self.requests.settle_all(lambda request: request._fail(self._broken_type(self.broken)))
+        self.requests.settle_all(self.fail)
+
+    def fail(self, request: Request) -> None:
+        """Settle a request of a broken pool, if it has not started."""
+        request._fail(self._broken_type(self.broken))
 
     def join(self) -> None:
         """Wait until all workers have left.

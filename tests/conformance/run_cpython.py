@@ -47,9 +47,9 @@ def load_tests() -> unittest.TestSuite:
     suite = unittest.TestSuite()
     for module in modules:
         for name, value in sorted(vars(module).items()):
-            if name.startswith("ThreadPool") and isinstance(value, type):
-                if issubclass(value, unittest.TestCase):
-                    suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(value))
+            is_test = isinstance(value, type) and issubclass(value, unittest.TestCase)
+            if is_test and name.startswith("ThreadPool"):
+                suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(value))
     return suite
 
 

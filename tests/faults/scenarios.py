@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import weakref
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from poolexecutor import BrokenThreadPool, PoolExecutor
@@ -89,7 +89,7 @@ def refused(executor, seen):
 
 @scenario(lambda version: version >= (3, 12))
 def stale_idle(pool):
-    """A request arrives just when a worker becomes idle; later ones get their threads all the same."""
+    """A request arrives just when a worker becomes idle; later ones get their threads."""
     born = []
 
     def slow_unless_first():
@@ -221,7 +221,7 @@ def signal_handler_shuts_down_within_submit(pool):
                 futures.append(executor.submit(int))
         except RuntimeError:
             pass
-        done, not_done = concurrent.futures.wait(futures, PATIENCE)
+        _, not_done = concurrent.futures.wait(futures, PATIENCE)
         assert not not_done, f"{len(not_done)} lost"
 
 
@@ -490,8 +490,8 @@ def no_first_thread(pool):
     with no_threads():
         try:
             executor.submit(made.append, "ghost")
-        except RuntimeError as error:
-            assert "can't start new thread" in str(error)
+        except RuntimeError:
+            pass
         else:
             raise AssertionError("accepted")
     assert executor.submit(int).result(PATIENCE) == 0

@@ -1,0 +1,66 @@
+"""Checked by mypy and pyright, never run: what a user may write, and what is an error.
+
+An error that a type checker must report carries an ignore with its code; were it not reported,
+the unused ignore would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Iterator
+
+from poolexecutor import BrokenThreadPool, PoolExecutor, PoolFuture, install, uninstall
+
+
+def length(text: str, *, twice: bool = False) -> int:
+    return len(text) * (2 if twice else 1)
+
+
+def executors() -> None:
+    executor = PoolExecutor(4, "name", print, ("hello",))
+    standard: concurrent.futures.ThreadPoolExecutor = executor
+    PoolExecutor(max_workers=None, thread_name_prefix="x", initializer=None, initargs=())
+    PoolExecutor("4")  # type: ignore[arg-type]
+    standard.shutdown(wait=False, cancel_futures=True)
+    executor.shutdown(cancel_futures="yes")  # type: ignore[arg-type]
+
+
+def submitting(executor: PoolExecutor) -> None:
+    future: PoolFuture[int] = executor.submit(length, "abc", twice=True)
+    number: int = future.result()
+    text: str = future.result(timeout=1.5)  # type: ignore[assignment]
+    error: BaseException | None = future.exception()
+    future.add_done_callback(lambda f: print(f.result()))
+    executor.submit(length, 3)  # type: ignore[arg-type]
+    executor.submit(length, "abc", thrice=True)  # type: ignore[call-arg]
+    executor.submit(length)  # type: ignore[call-arg]
+    print(number, text, error)
+
+
+def mapping(executor: PoolExecutor) -> None:
+    lengths: Iterator[int] = executor.map(length, ["a", "b"], timeout=1, chunksize=2, buffersize=3)
+    print(list(lengths))
+
+
+async def asynchronous(executor: PoolExecutor) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(executor)
+    number: int = await loop.run_in_executor(executor, length, "abc")
+    other: int = await asyncio.wrap_future(executor.submit(length, "abc"))
+    print(number, other)
+
+
+def waiting(futures: list[PoolFuture[int]]) -> None:
+    done, _ = concurrent.futures.wait(futures, timeout=1)
+    numbers: list[int] = [future.result() for future in concurrent.futures.as_completed(done)]
+    print(numbers)
+
+
+def swapping() -> None:
+    install()
+    uninstall()
+    try:
+        raise BrokenThreadPool("text")
+    except concurrent.futures.BrokenExecutor:
+        pass
