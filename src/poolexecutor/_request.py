@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 # Only to recognise the usual one; others, gevent's for one, go the thorough way.
 _RAW_LOCK = type(threading.Lock())
-_ASKING = frozenset([list, FutureCondition, _RAW_LOCK])  # events that decide nothing
+_STAYING = frozenset([list, FutureCondition])
 
 
 class WorkRequest(PoolFuture[T]):
@@ -83,9 +83,10 @@ class WorkRequest(PoolFuture[T]):
 
     def _won(self, claim: Claim) -> bool:
         log = self._pe_log
-        if log[1] is claim and type(log[0]) in _ASKING:
+        # Nothing takes itself out but sleepers: where one of these is first, it stays so.
+        if type(log[0]) in _STAYING and log[1] is claim:
             return True
-        for event in self._pe_log[:]:
+        for event in log[:]:
             if event is claim:
                 return True
             if type(event) is Claim or isinstance(event, (str, ByHand)):
@@ -130,8 +131,11 @@ class WorkRequest(PoolFuture[T]):
         else:
             self._pe_condition = condition
             with condition._lock:
-                self._pe_notices = condition.future_waiters[::-1]
-                self._state = FINISHED
+                if (
+                    self._state is not FINISHED
+                ):  # else interrupted and begun anew: tell nobody twice
+                    self._pe_notices = condition.future_waiters[::-1]
+                    self._state = FINISHED
                 condition.notify_all()
             self._tell_waiters()
         for sleeper in sleepers:
@@ -155,6 +159,7 @@ class WorkRequest(PoolFuture[T]):
             return False
         if owner is claim:
             if final is None:
+                self._let_go()
                 self._exception = error
                 self._pe_log.append(FINISHED)
             self._settle_own()
