@@ -87,12 +87,6 @@ def producers(executor: ThreadPoolExecutor, size: int) -> None:
         thread.join()
 
 
-def round_trip(executor: ThreadPoolExecutor, size: int) -> None:
-    """Submit one, wait for it, again."""
-    for _ in range(size // 10):
-        executor.submit(noop).result()
-
-
 def map_in_order(executor: ThreadPoolExecutor, size: int) -> None:
     """`map` over all."""
     for _ in executor.map(abs, range(size)):
@@ -121,6 +115,21 @@ def submit_alone_seconds(pool: Pool, size: int) -> float:
         executor.shutdown(wait=False, cancel_futures=True)
         gate.set()
     return seconds
+
+
+def round_trip_seconds(pool: Pool, size: int) -> float:
+    """Submit one, wait for it, again, on a fresh pool: with as many threads as that takes.
+
+    What is measured is mostly the kernel waking a sleeping core, twice for each trip, and luck with
+    the cores on which it puts the threads; hence the wide range.
+    """
+    with pool(WORKERS) as executor:
+        for _ in range(100):
+            executor.submit(noop).result()
+        start = time.perf_counter()
+        for _ in range(size // 4):
+            executor.submit(noop).result()
+        return time.perf_counter() - start
 
 
 def pending_bytes(pool: Pool, size: int) -> float:
@@ -163,7 +172,7 @@ CASES: dict[str, Callable[[Pool, int], float]] = {
     "as_completed": lambda pool, size: _seconds(pool, as_completed, size),
     "done-callbacks": lambda pool, size: _seconds(pool, callbacks, size),
     "four producers": lambda pool, size: _seconds(pool, producers, size),
-    "round trip": lambda pool, size: _seconds(pool, round_trip, size),
+    "round trip": round_trip_seconds,
     "map": lambda pool, size: _seconds(pool, map_in_order, size),
 }
 

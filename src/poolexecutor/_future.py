@@ -43,7 +43,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections import deque
 from concurrent.futures import CancelledError, Future, InvalidStateError, _base
 from concurrent.futures._base import (
     CANCELLED,
@@ -54,6 +53,8 @@ from concurrent.futures._base import (
     RUNNING,
 )
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ._condition import NO_WAITERS, SETTLED, FutureCondition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,88 +99,6 @@ class _ByHandState(str):
 _FINISHED_BY_HAND: Final = _ByHandState(FINISHED)
 _CANCELLED_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])
 _FINAL_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED])
-
-
-class FutureCondition(threading.Condition):
-    """A condition that is cheap to make: what only `wait` needs is made by `wait`."""
-
-    def __init__(self) -> None:
-        # Not super().__init__(): it makes a 760-byte deque and binds five methods.
-        lock = threading.RLock()
-        self._lock = lock
-        self.future_waiters: list[Any] = []  # those of the future, for `wait` and `as_completed`
-        self.acquire = lock.acquire  # type: ignore[method-assign]  # as the base class does
-        self.release = lock.release  # type: ignore[method-assign]
-
-    @property
-    def _waiters(self) -> deque[Any]:
-        return self.__dict__.setdefault("_sleepers", deque())  # type: ignore[no-any-return]
-
-    def notify_all(self) -> None:
-        if "_sleepers" in self.__dict__:
-            super().notify_all()
-
-    def _release_save(self) -> Any:
-        return self._lock._release_save()  # type: ignore[attr-defined]  # as the base class does
-
-    def _acquire_restore(self, state: Any) -> None:
-        self._lock._acquire_restore(state)  # type: ignore[attr-defined]
-
-    def _is_owned(self) -> bool:
-        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
-
-    def _at_fork_reinit(self) -> None:
-        self._lock._at_fork_reinit()  # type: ignore[attr-defined]
-        self.__dict__.pop("_sleepers", None)
-
-
-class _SettledCondition:
-    """The condition of every future that is done before anybody asked for one.
-
-    Its state can no longer change, so there is nothing to exclude and nothing to wait for.
-    """
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-    def __enter__(self) -> bool:
-        return True
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return True
-
-    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        return predicate()
-
-    def notify(self, n: int = 1) -> None:
-        pass
-
-    notify_all = notify
-
-    def _at_fork_reinit(self) -> None:
-        pass
-
-
-_SETTLED: Final = _SettledCondition()
-
-
-class _NoWaiters(list[Any]):
-    """The waiters of a future that was done before anybody asked: nobody needs to be told."""
-
-    def append(self, waiter: Any) -> None:
-        pass
-
-    def remove(self, waiter: Any) -> None:
-        pass
-
-
-_NO_WAITERS: Final = _NoWaiters()
 
 
 class _Unretrieved:
@@ -525,7 +444,7 @@ class PoolFuture(Future[T]):
             if condition is not None:
                 return condition
             if state in _FINAL_STATES:
-                return _SETTLED
+                return SETTLED
             log = self._pe_log
             condition = FutureCondition()
             log.append(condition)
@@ -536,7 +455,7 @@ class PoolFuture(Future[T]):
             if condition is None:
                 if final is not None:
                     self._publish()
-                return _SETTLED
+                return SETTLED
             self._pe_condition = condition
             return condition
 
@@ -546,8 +465,8 @@ class PoolFuture(Future[T]):
             condition = self._pe_condition
             if condition is None:
                 condition = self._condition
-                if condition is _SETTLED:
-                    return _NO_WAITERS
+                if condition is SETTLED:
+                    return NO_WAITERS
             return condition.future_waiters
 
     @property

@@ -28,7 +28,8 @@ from concurrent.futures._base import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._future import ByHand, Claim, Failed, FutureCondition, PoolFuture, _Unretrieved
+from ._condition import FutureCondition
+from ._future import ByHand, Claim, Failed, PoolFuture, _Unretrieved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
