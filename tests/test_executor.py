@@ -431,6 +431,16 @@ class TestBaseClassBeneath:
             item.run()
             assert future.result(0) == 8
 
+    def test_waiting_for_the_queue(self) -> None:
+        import queue
+
+        with PoolExecutor(1) as executor:
+            with pytest.raises(queue.Empty):
+                executor._work_queue.get(timeout=0.01)
+            assert executor.submit(int).result(SECONDS) == 0, "nobody is called who has gone"
+            with pytest.raises(ValueError, match="non-negative"):
+                executor._work_queue.get(timeout=-1)
+
     def test_own_workers_of_a_subclass(self) -> None:
         class Daemons(PoolExecutor):
             made = 0

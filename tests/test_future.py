@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolexecutor._future import Claim, PoolFuture
+from poolexecutor._future import ByHand, Claim, PoolFuture
 from poolexecutor._request import WorkRequest
 
 NOW = 0
@@ -190,6 +190,39 @@ class TestByHand:
         future._run(Claim())
         assert (future.result(NOW), future.exception(NOW)) == ("mine", None)
         assert [r.name for r in caplog.records] == ["poolexecutor"], "the other error is not silent"
+
+    def test_between_claim_and_state(self) -> None:
+        """Written down just before the worker writes that it runs: it stays done."""
+        seen = []
+
+        class Log(list):
+            def append(self, event) -> None:
+                super().append(event)
+                if type(event) is Claim:
+                    future.set_result("mine")
+
+        future = request(lambda: seen.append(future.done()))
+        future._pe_log = Log()
+        future._run(Claim())
+        assert seen == [True]
+        assert future.result(NOW) == "mine"
+
+    def test_worker_ends_before_it_is_written_down(self) -> None:
+        """The event is in the log, its author is slow: whoever writes it down tells the waiters."""
+        future, told = request(), []
+
+        class Waiter:
+            def add_result(self, done) -> None:
+                told.append(done._result)
+
+        future._waiters.append(Waiter())
+        future._pe_log += [Claim(), ByHand("mine", None)]
+        future._result = "by the worker"
+        future._pe_log.append(concurrent.futures._base.FINISHED)
+        future._settle_own()
+        future._settle()  # and now the slow author
+        assert told == ["mine"]
+        assert future.result(NOW) == "mine"
 
     def test_twice(self) -> None:
         future: PoolFuture[int] = PoolFuture()

@@ -96,6 +96,34 @@ class TestParking:
         assert requests.idle == []
 
 
+class TestSettlingAll:
+    def test_interrupted_it_keeps_its_place(self) -> None:
+        requests = RequestQueue()
+        first, second = call(int), call(str)
+        requests.append(first)
+        requests.append(second)
+
+        def interrupted(request) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            requests.settle_all(interrupted)
+        assert list(requests.requests) == [first, second]
+        requests.settle_all(WorkRequest.cancel)
+        assert not requests.requests
+        assert (first.cancelled(), second.cancelled()) == (True, True)
+
+    def test_what_a_callback_raises_is_not_taken_for_the_end(self) -> None:
+        requests = RequestQueue()
+        requests.append(call(int))
+
+        def fail(request) -> None:
+            raise IndexError
+
+        with pytest.raises(IndexError):
+            requests.settle_all(fail)
+
+
 class TestTaking:
     def test_first_come_first_served_into_the_slot(self) -> None:
         requests, slot = RequestQueue(), []

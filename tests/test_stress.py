@@ -127,6 +127,28 @@ def test_standard_waiting_against_settling() -> None:
 
 
 @pytest.mark.usefixtures("tiny_switches")
+def test_shutdown_waits_for_a_worker_that_another_thread_starts() -> None:
+    """What this thread submitted is done after its shutdown, whoever was to start the worker."""
+    for _ in range(500):
+        executor, together = PoolExecutor(4), threading.Barrier(2)
+
+        def submit(executor=executor, together=together) -> None:
+            together.wait()
+            try:
+                executor.submit(int)
+            except RuntimeError:
+                pass
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        together.wait()
+        future = executor.submit(int)
+        executor.shutdown(wait=True)
+        assert future.done()
+        thread.join()
+
+
+@pytest.mark.usefixtures("tiny_switches")
 def test_shutdown_against_submit() -> None:
     """What was accepted is finished; what was refused never runs."""
     for _ in range(200):

@@ -212,9 +212,9 @@ class PoolExecutor(StandardExecutor):
 
         @_shutdown.setter
         def _shutdown(self, value: bool) -> None:
-            self.__workforce.closing = value
             if value:
                 self.__workforce.is_open = False
+            self.__workforce.closing = value
 
         @property
         def _work_queue(self) -> Any:

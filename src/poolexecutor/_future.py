@@ -184,9 +184,8 @@ class PoolFuture(Future[T]):
             return
         self._pe_condition = condition  # before _state: see _condition
         with condition:
-            if self._state not in _FINAL_STATES:
-                self._pe_notices = condition.future_waiters[::-1]
-                self._write_down(final)
+            self._pe_notices = (self._pe_notices or []) + condition.untold()
+            self._write_down(final)
             condition.notify_all()
 
     def _write_down(self, final: Any) -> None:

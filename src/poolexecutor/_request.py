@@ -62,6 +62,11 @@ class WorkRequest(PoolFuture[T]):
         if log[0] is not claim and not self._won(claim):
             return
         self._state = RUNNING
+        # An outcome set by hand may have been written down between the two lines above. A slice
+        # is a step under the list's lock: whoever appends later writes _state later.
+        [last] = log[-1:]
+        if last is not claim and self._fold()[1] is not None:
+            self._publish()
         fn, args, kwargs = self._pe_fn, self._pe_args, self._pe_kwargs
         self._pe_fn = self._pe_args = None  # type: ignore[assignment]  # taken out for good
         if kwargs is not None:
@@ -132,11 +137,8 @@ class WorkRequest(PoolFuture[T]):
         else:
             self._pe_condition = condition
             with condition._lock:
-                if (
-                    self._state is not FINISHED
-                ):  # else interrupted and begun anew: tell nobody twice
-                    self._pe_notices = condition.future_waiters[::-1]
-                    self._state = FINISHED
+                self._pe_notices = (self._pe_notices or []) + condition.untold()
+                self._state = FINISHED
                 condition.notify_all()
             self._tell_waiters()
         for sleeper in sleepers:
@@ -148,10 +150,8 @@ class WorkRequest(PoolFuture[T]):
             self._call(cell)
 
     def _settle_thoroughly(self) -> None:
-        final = self._fold()[1]
-        if isinstance(final, ByHand):  # it came first, so it stands
+        if isinstance(self._fold()[1], ByHand):  # it came first, so it stands
             self._pe_unretrieved = None  # which logs the error of the call, if it raised
-            self._write_down(final)
         self._settle()
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:

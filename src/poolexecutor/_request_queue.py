@@ -119,15 +119,16 @@ class RequestQueue:
         return True
 
     def settle_all(self, settle: Callable[[Request], object]) -> None:
-        """Call `settle` for all requests and remove them. Runs done-callbacks.
-
-        First where they are, so that an interruption leaves them in the queue.
-        """
-        for request in self.requests.copy():
-            settle(request)
-        while True:
-            try:
-                request = self.requests.popleft()
-            except IndexError:
-                return
-            settle(request)
+        """Take out all requests and call `settle` for each. Runs done-callbacks."""
+        slot: list[Request] = []
+        take = self.taker(slot)
+        try:
+            while True:
+                try:
+                    next(take)
+                except IndexError:
+                    return
+                settle(slot[0])
+                slot.clear()
+        finally:
+            self.requests.extendleft(slot)  # interrupted: it keeps its place

@@ -83,11 +83,21 @@ class WorkQueue:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if not block or (remaining is not None and remaining <= 0):
                     raise queue.Empty from None
-                self._workforce.requests.park(lock, lambda: False, remaining)
+                self._park(lock, remaining)
             else:
                 break
         request = slot.pop()
         return request.item if isinstance(request, ForeignRequest) else TakenItem(request)  # type: ignore[arg-type]
+
+    def _park(self, lock: Any, timeout: float | None) -> None:
+        """Sleep until called. Interrupted, it leaves no lock behind and passes a call on."""
+        requests = self._workforce.requests
+        try:
+            requests.park(lock, lambda: False, timeout)
+        except BaseException:
+            if not requests.unpark(lock) and requests.has_requests():
+                self._workforce.summon()
+            raise
 
     def get_nowait(self) -> Any:
         """As ``get(block=False)``."""

@@ -74,6 +74,8 @@ class WorkerThread:
         self._depart = depart
         self._lock = threading.Lock()
         self._lock.acquire()
+        self.gone = threading.Lock()  # held until its thread has departed, or was given up
+        self.gone.acquire()
         self.thread = threading.Thread(name=name, target=self.run)
         self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]
         mark_as_worker(self.thread)
@@ -100,6 +102,7 @@ class WorkerThread:
                 self._hand_back(error)
         finally:
             self._depart(self)
+            self.gone.release()
         if struck is not None:  # last, since logging runs user code
             LOGGER.critical("Exception in worker", exc_info=struck)
 

@@ -173,6 +173,7 @@ class Workforce:
                 pass  # it lives
             else:
                 self.workers.discard(worker)
+                worker.gone.release()
             raise
         if worker in self.workers:  # else it has left already, or this is the child of a fork
             self.threads.add(worker.thread)
@@ -205,22 +206,28 @@ class Workforce:
         if self.broken:
             self._fail_all()
         else:
-            try:
-                self.summon()
-            except Exception:
-                LOGGER.critical("No thread left to run what is queued", exc_info=True)
+            self._summon_somebody()
+
+    def _summon_somebody(self) -> None:
+        """As `summon`, for those to whom the failure of others' requests is no error."""
+        try:
+            self.summon()
+        except Exception:
+            LOGGER.critical("No thread left to run what is queued", exc_info=True)
 
     # --- the end ------------------------------------------------------------------------------
 
     def close(self, cancel_futures: bool = False) -> None:
         """Take no more requests; workers leave when the queue is empty. Never blocks."""
-        self.closing = True
+        # In this order: a worker that leaves because of `closing` takes its last look after any
+        # submit that found `is_open` has queued its request.
         self.is_open = False
+        self.closing = True
         if cancel_futures:
             self.requests.settle_all(_cancel)
         self.requests.wake_all()
         if self.requests.has_requests() and not self.workers:
-            self.summon()  # an interrupt kept them from getting a worker
+            self._summon_somebody()  # an interrupt kept them from getting a worker
 
     def break_down(self, reason: str) -> None:
         """Fail what is queued and whatever comes."""
@@ -245,15 +252,35 @@ class Workforce:
         me = threading.current_thread()
         if me in self.threads:
             self._joining_inside.add(me)
-        joined = {me}
         try:
-            while others := self.threads.copy() - joined:
-                thread = others.pop()
-                joined.add(thread)
-                if thread not in self._joining_inside.copy():
-                    thread.join()
+            joined = {me}
+            while self._join_one(joined):
+                pass
         finally:
             self._joining_inside.discard(me)
+
+    def _join_one(self, joined: set[threading.Thread]) -> bool:
+        """Wait for one more worker; False if there is none to wait for."""
+        if others := self.threads.copy() - joined:
+            thread = others.pop()
+            joined.add(thread)
+            if thread not in self._joining_inside.copy():
+                thread.join()
+            return True
+        if self._starting._is_owned():  # type: ignore[attr-defined]
+            return False  # called on top of a start, which cannot go on before this returns
+        # Another thread may be about to start a worker, for a request of ours too.
+        for worker in self.workers.copy():
+            if worker.thread not in joined:
+                with worker.gone:
+                    return True
+        if not self.requests.has_requests():
+            return False
+        with self._starting:
+            pass
+        if not self.workers and self.requests.has_requests():
+            self._summon_somebody()
+        return True
 
     # --- fork ---------------------------------------------------------------------------------
 

@@ -265,6 +265,22 @@ def task_shuts_down_and_waits(pool):
     executor.shutdown()
 
 
+@scenario(lambda version: False)  # a worker and the program are equals in its queue
+def interrupted_while_waiting_for_the_queue(pool):
+    """Ctrl-C while a program waits in `_work_queue.get`: the next request finds its worker."""
+    executor = pool(1)
+    executor.submit(int).result(PATIENCE)
+    time.sleep(0.2)  # until the worker is idle, which no pool tells
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        executor._work_queue.get(True, PATIENCE)
+    except KeyboardInterrupt:
+        pass
+    assert executor.submit(int).result(PATIENCE) == 0
+    executor.shutdown()
+
+
 # --- workers that survive ---------------------------------------------------------------------
 
 
