@@ -378,6 +378,22 @@ class TestWaiting:
 
 
 class TestReferences:
+    def test_waiting_leaves_no_cycle(self) -> None:
+        gc.disable()
+        try:
+            future = request()
+            thread = threading.Thread(target=concurrent.futures.wait, args=([future],))
+            thread.start()
+            while not (future._pe_condition and future._waiters):
+                pass
+            future._run(Claim())
+            thread.join(10)
+            gone = weakref.ref(future)
+            del future, thread
+            assert gone() is None
+        finally:
+            gc.enable()
+
     class Thing:
         def __call__(self, *args) -> object:
             return TestReferences.Thing()

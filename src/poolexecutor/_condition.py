@@ -24,21 +24,12 @@ class FutureCondition(threading.Condition):
         lock = threading.RLock()
         self._lock = lock
         self.future_waiters: list[Any] = []  # those of the future, for `wait` and `as_completed`
-        self._told: list[Any] = []
         self.acquire = lock.acquire  # type: ignore[method-assign]  # as the base class does
         self.release = lock.release  # type: ignore[method-assign]
 
     @property
     def _waiters(self) -> deque[Any]:
         return self.__dict__.setdefault("_sleepers", deque())  # type: ignore[no-any-return]
-
-    def untold(self) -> list[Any]:
-        """The waiters that nobody was asked to tell before, the last first. To be held."""
-        waiters, told = self.future_waiters[::-1], self._told
-        if told:
-            waiters = [one for one in waiters if all(one is not other for other in told)]
-        self._told = told + waiters
-        return waiters
 
     def notify_all(self) -> None:
         if "_sleepers" in self.__dict__:

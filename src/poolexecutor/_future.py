@@ -126,7 +126,7 @@ class PoolFuture(Future[T]):
     - An exception of the call that nobody ever retrieved is logged (logger ``poolexecutor``) when
       the future goes.
 
-    All methods may be called from any thread, from signal handlers and from finalizers.
+    All methods may be called from any thread and from finalizers.
     """
 
     # What most futures never change lives on the class.
@@ -135,6 +135,7 @@ class PoolFuture(Future[T]):
     _exception: BaseException | None = None
     _pe_condition: FutureCondition | None = None
     _pe_notices: list[Any] | None = None  # waiters to be told, the last first; emptied once
+    _pe_told: frozenset[int] = frozenset()  # the ids of those waiters
     _pe_unretrieved: _Unretrieved | None = None
 
     def __init__(self) -> None:
@@ -184,8 +185,10 @@ class PoolFuture(Future[T]):
             return
         self._pe_condition = condition  # before _state: see _condition
         with condition:
-            self._pe_notices = (self._pe_notices or []) + condition.untold()
-            self._write_down(final)
+            if self._state not in _FINAL_STATES:
+                self._pe_notices = condition.future_waiters[::-1]
+                self._pe_told = frozenset(map(id, self._pe_notices))
+                self._write_down(final)
             condition.notify_all()
 
     def _write_down(self, final: Any) -> None:
@@ -214,15 +217,47 @@ class PoolFuture(Future[T]):
                 waiter = notices.pop()
             except IndexError:
                 return  # another thread told the last one
-            try:
-                if self._state in _CANCELLED_STATES:
-                    waiter.add_cancelled(self)
-                elif self._exception is not None:
-                    waiter.add_exception(self)
-                else:
-                    waiter.add_result(self)
-            except BaseException:
-                LOGGER.exception("exception calling waiter for %r", self)
+            self._tell(waiter)
+
+    def _tell(self, waiter: Any) -> None:
+        try:
+            if self._state in _CANCELLED_STATES:
+                waiter.add_cancelled(self)
+            elif self._exception is not None:
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
+        except BaseException:
+            LOGGER.exception("exception calling waiter for %r", self)
+
+    def _begin(self, claim: Claim) -> None:
+        """Write down that the owner of the claim has begun.
+
+        An outcome set by hand may have been written down after the claim was appended; then it is
+        restored. A slice is a step under the list's lock: whoever appends behind it writes
+        `_state` behind it too.
+        """
+        self._state = RUNNING
+        [last] = self._pe_log[-1:]
+        if last is not claim:
+            self._restore()
+
+    def _restore(self) -> None:
+        _, final, condition = self._fold()
+        if final is None:
+            return
+        if condition is None:
+            self._write_down(final)
+            return
+        with condition:
+            if self._state in _FINAL_STATES:
+                return
+            told = self._pe_told  # the others were installed while it seemed to run
+            waiters = [one for one in condition.future_waiters if id(one) not in told]
+            self._write_down(final)
+            condition.notify_all()
+        for waiter in waiters:
+            self._tell(waiter)
 
     def _call_back(self) -> None:
         """Call the done-callbacks that were there when the future was done, in their order."""
@@ -401,7 +436,7 @@ class PoolFuture(Future[T]):
         if final is CANCELLED_AND_NOTIFIED:
             return False
         if claim is mine and final is None:
-            self._state = RUNNING
+            self._begin(mine)
             return True
         LOGGER.critical("Future %s in unexpected state: %s", id(self), self._state)
         raise RuntimeError("Future in unexpected state")
@@ -487,7 +522,7 @@ class PoolFuture(Future[T]):
 
     def __repr__(self) -> str:
         state = self._state
-        where = f"<{self.__class__.__name__} at {id(self):#x} state="
+        where = f"<PoolFuture at {id(self):#x} state="
         if state == FINISHED:
             if self._exception is not None:
                 return f"{where}finished raised {self._exception.__class__.__name__}>"

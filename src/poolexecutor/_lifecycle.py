@@ -75,6 +75,20 @@ def enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
             table.data[key] = notice  # type: ignore[attr-defined]
 
 
+def try_to_enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
+    """As `enter_exit_table`, if the lock is free; in the starter, which may hold it itself.
+
+    For daemon threads, whose starters are daemon threads: no signal handler runs in them.
+    """
+    lock = _thread._global_shutdown_lock
+    if lock.acquire(blocking=False):
+        try:
+            if not _thread._shutdown:
+                _thread._threads_queues[thread] = _ExitNotice(sleepers)  # type: ignore[index]
+        finally:
+            lock.release()
+
+
 def interpreter_is_closing() -> bool:
     """Whether the exit hook has begun."""
     return _thread._shutdown

@@ -50,7 +50,7 @@ class WorkRequest(PoolFuture[T]):
         # All of it inline: this is the hot path of submit.
         self._pe_log = []
         self._pe_fn: Callable[..., T] | None = fn
-        self._pe_args: tuple[Any, ...] = args
+        self._pe_args: tuple[Any, ...] | None = args
         if kwargs:
             self._pe_kwargs = kwargs
 
@@ -62,21 +62,20 @@ class WorkRequest(PoolFuture[T]):
         if log[0] is not claim and not self._won(claim):
             return
         self._state = RUNNING
-        # An outcome set by hand may have been written down between the two lines above. A slice
-        # is a step under the list's lock: whoever appends later writes _state later.
-        [last] = log[-1:]
-        if last is not claim and self._fold()[1] is not None:
-            self._publish()
-        fn, args, kwargs = self._pe_fn, self._pe_args, self._pe_kwargs
-        self._pe_fn = self._pe_args = None  # type: ignore[assignment]  # taken out for good
+        [last] = log[-1:]  # as _begin, without the call
+        if last is not claim:
+            self._restore()
+        fn: Any = self._pe_fn
+        args: Any = self._pe_args
+        kwargs = self._pe_kwargs
+        self._pe_fn = self._pe_args = None  # taken out for good
         if kwargs is not None:
             self._pe_kwargs = None
         try:
-            # fn is None only if a fork or an outsider meddled; then the TypeError says so.
-            result = fn(*args) if kwargs is None else fn(*args, **kwargs)  # type: ignore[misc]
+            result = fn(*args) if kwargs is None else fn(*args, **kwargs)
         except BaseException as error:
             # The traceback holds this frame, so the frame must hold nothing of the request.
-            fn = args = kwargs = None  # type: ignore[assignment]
+            fn = args = kwargs = None
             self._finish_with(error)
             del self, log
         else:
@@ -99,8 +98,7 @@ class WorkRequest(PoolFuture[T]):
                 break
         # Its author may have been interrupted between the event and the waking.
         if self._fold()[1] is not None:
-            self._publish()
-            self._wake()
+            self._settle()
         return False
 
     def _finish_with(self, error: BaseException) -> None:
@@ -137,8 +135,9 @@ class WorkRequest(PoolFuture[T]):
         else:
             self._pe_condition = condition
             with condition._lock:
-                self._pe_notices = (self._pe_notices or []) + condition.untold()
-                self._state = FINISHED
+                if self._state is not FINISHED:  # else it was interrupted, and is done anew
+                    self._pe_notices = condition.future_waiters[::-1]
+                    self._state = FINISHED
                 condition.notify_all()
             self._tell_waiters()
         for sleeper in sleepers:
@@ -197,7 +196,7 @@ class WorkRequest(PoolFuture[T]):
         self._wake()
 
     def _let_go(self) -> None:
-        self._pe_fn = self._pe_args = self._pe_kwargs = None  # type: ignore[assignment]
+        self._pe_fn = self._pe_args = self._pe_kwargs = None
 
 
 class ForeignRequest:

@@ -63,6 +63,7 @@ class RequestQueue:
     def __init__(self) -> None:
         self.requests: deque[Request] = deque()
         self.idle: list[Lock] = []
+        self.in_hand: list[list[Request]] = []  # what `settle_all` has taken out
         self.append = self.requests.append
         # None is in neither collection, so these iterators never end.
         self._wake: Iterator[None] = map(methodcaller("release"), iter(self.idle.pop, None))
@@ -122,6 +123,7 @@ class RequestQueue:
         """Take out all requests and call `settle` for each. Runs done-callbacks."""
         slot: list[Request] = []
         take = self.taker(slot)
+        self.in_hand.append(slot)
         try:
             while True:
                 try:
@@ -132,3 +134,4 @@ class RequestQueue:
                 slot.clear()
         finally:
             self.requests.extendleft(slot)  # interrupted: it keeps its place
+            self.in_hand = [other for other in self.in_hand if other is not slot]

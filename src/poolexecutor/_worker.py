@@ -87,24 +87,40 @@ class WorkerThread:
 
     def run(self) -> None:
         """The thread's life."""
-        try:
-            self.birth.pop()
-        except IndexError:
-            return  # its starter has given it up
         struck: BaseException | None = None
+        given_up = False
         try:
             try:
-                if self._prepare(self):
+                given_up = not self._is_wanted()
+                if not given_up and self._prepare(self):
                     self._work()
             except BaseException as error:
                 # Raised into this thread from outside: tasks and callbacks cannot get here.
                 struck = error
                 self._hand_back(error)
         finally:
-            self._depart(self)
-            self.gone.release()
+            try:
+                if not given_up:
+                    self._depart(self)
+            finally:
+                self.let_go()
         if struck is not None:  # last, since logging runs user code
             LOGGER.critical("Exception in worker", exc_info=struck)
+
+    def _is_wanted(self) -> bool:
+        """Whether its starter has not given it up."""
+        try:
+            self.birth.pop()
+        except IndexError:
+            return False
+        return True
+
+    def let_go(self) -> None:
+        """Release those who wait for `gone`."""
+        try:
+            self.gone.release()
+        except RuntimeError:
+            pass  # released before
 
     def _work(self) -> None:
         take, slot, claim = self._take, self.slot, self.claim

@@ -126,15 +126,26 @@ class Workforce:
                     tickets.append(None)
                 failure = error
             finally:
-                if starting._is_owned():  # type: ignore[attr-defined]
+                try:
                     starting.release()
-        if failure is None:
-            return
-        if not isinstance(failure, Exception):
+                except RuntimeError:
+                    pass  # not acquired
+        if failure is not None:
+            try:
+                self._report(failure)
+            finally:
+                failure = None  # its traceback holds this frame
+
+    def _report(self, failure: BaseException) -> None:
+        """Raise what kept a worker from being started, if that matters to the caller."""
+        if isinstance(failure, Exception):
+            if self.workers:
+                return  # they will do the work
+            self.requests.settle_all(lambda request, error=failure: request._fail(error))  # type: ignore[misc]
+        try:
             raise failure
-        if not self.workers:
-            self.requests.settle_all(lambda request: request._fail(failure))
-            raise failure
+        finally:
+            del failure
 
     @staticmethod
     def _is_growing_below() -> bool:
@@ -173,10 +184,13 @@ class Workforce:
                 pass  # it lives
             else:
                 self.workers.discard(worker)
-                worker.gone.release()
+                worker.let_go()
             raise
         if worker in self.workers:  # else it has left already, or this is the child of a fork
             self.threads.add(worker.thread)
+            if worker.thread.daemon:
+                # Nobody but the exit hook would wait for it, and that may come first.
+                _lifecycle.try_to_enter_exit_table(worker.thread, self.requests)
 
     # --- called by the workers ----------------------------------------------------------------
 
@@ -280,7 +294,7 @@ class Workforce:
             pass
         if not self.workers and self.requests.has_requests():
             self._summon_somebody()
-        return True
+        return any(worker.thread not in joined for worker in self.workers.copy())
 
     # --- fork ---------------------------------------------------------------------------------
 
@@ -298,7 +312,11 @@ class Workforce:
                 worker.disown(_lifecycle.end_forked_child)
             else:
                 orphans += worker.slot
-                worker.begun.set()  # a signal handler may have forked on top of its starter
+                # A signal handler may have forked on top of one who waits for either.
+                worker.begun.set()
+                worker.let_go()
+        for slot in self.requests.in_hand:
+            orphans += slot
         self.requests.requests.clear()
         self.requests.idle.clear()
         self.requests = RequestQueue()

@@ -250,6 +250,18 @@ def signal_handler_submits_within_submit(pool):
 
 
 @scenario()
+def task_shuts_down_with_work_queued(pool):
+    """A task calls shutdown(wait=True) while other work is queued behind it."""
+    executor = pool(1)
+    gate = threading.Event()
+    future = executor.submit(lambda: (gate.wait(PATIENCE), executor.shutdown(wait=True)))
+    queued = [executor.submit(int) for _ in range(3)]
+    gate.set()
+    assert future.result(PATIENCE) == (True, None)
+    assert [f.result(PATIENCE) for f in queued] == [0, 0, 0]
+
+
+@scenario()
 def task_shuts_down_and_waits(pool):
     """Tasks call shutdown(wait=True) on their own pool, two at once."""
     executor = pool(2)
