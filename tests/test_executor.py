@@ -418,9 +418,10 @@ class TestBaseClassBeneath:
             assert future.result(SECONDS) == 5
 
     def test_queue_is_looked_at_and_drained(self) -> None:
-        gate = threading.Event()
+        gate, started = threading.Event(), threading.Event()
         with PoolExecutor(1) as executor:
-            executor.submit(gate.wait)
+            executor.submit(lambda: started.set() or gate.wait(SECONDS))
+            started.wait(SECONDS)
             future = executor.submit(pow, 2, 3)
             assert (executor._work_queue.qsize(), executor._work_queue.empty()) == (1, False)
             item = executor._work_queue.get_nowait()
