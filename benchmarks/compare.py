@@ -196,6 +196,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", type=int, default=20_000, help="requests in a round")
     options = parser.parse_args()
+    if options.rounds < 1 or options.size < 100:
+        parser.error("--rounds must be at least 1, --size at least 100")
     unknown = set(options.cases) - {*CASES, "memory", "idle"}
     if unknown:
         parser.error(

@@ -34,14 +34,14 @@ def main(words: list[str]) -> int:
     if words[:1] in (["-h"], ["--help"]) or words[:2] in (["run", "-h"], ["run", "--help"]):
         print(USAGE, end="")
         return 0
-    if words[:1] != ["run"] or len(words) < 2 or words[1:] == ["-m"]:
-        print(USAGE, end="", file=sys.stderr)
-        return WRONG_USAGE
+    if words[:1] != ["run"]:
+        return _complain(f"unknown command: {words[0]}" if words else "a command is missing")
+    if len(words) < 2 or words[1:] == ["-m"]:
+        return _complain("the program is missing")
     if words[1] == "-m":
         start = _module(words[2], words[3:])
     elif words[1].startswith("-"):
-        print(f"{USAGE}\nunknown option: {words[1]}", file=sys.stderr)
-        return WRONG_USAGE
+        return _complain(f"unknown option: {words[1]}")
     else:
         start = _program(words[1], words[2:])
     install()
@@ -53,6 +53,11 @@ def main(words: list[str]) -> int:
         _hide_our_frames(error)
         raise
     return 0
+
+
+def _complain(what: str) -> int:
+    print(f"{USAGE}\n{what}", file=sys.stderr)
+    return WRONG_USAGE
 
 
 def _module(name: str, arguments: list[str]) -> Callable[[], object]:
