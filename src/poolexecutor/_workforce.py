@@ -16,7 +16,7 @@ SEARCHING  `workers`                            it takes a request -> RUNNING; f
                                                 from outside -> GONE
 RUNNING    `workers`, request in `slot`         the request is settled -> SEARCHING
 PARKED     `workers`, lock in `requests.idle`   it is called -> SEARCHING
-GONE       (`threads`, as long as it is joined)
+GONE       `threads`, if it left in the end
 =========  ===================================  =================================================
 
 Who touches what: `workers` grows under `_starting` only, so it never exceeds `max_workers`; a
@@ -214,6 +214,8 @@ class Workforce:
     def depart(self, worker: WorkerThread) -> None:
         """Last thing in a worker, however it ends."""
         self.workers.discard(worker)
+        if self.is_open and not self._must_leave():
+            self.threads.discard(worker.thread)  # it dies; those that leave in the end are joined
         if not self.requests.has_requests():
             return
         # Called after its last look, or dying: somebody else has to look.
