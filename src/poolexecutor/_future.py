@@ -115,6 +115,25 @@ class _Unretrieved:
             _UNRETRIEVED_LOGGER.error("exception of a task was never retrieved", exc_info=exception)
 
 
+class _MadeOnDemand:
+    """An attribute that is made when first read; afterwards the instance has it, at no cost.
+
+    Threads that read it at the same time must make the same thing.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        made = self._make(instance)
+        setattr(instance, self._name, made)
+        return made
+
+
 class PoolFuture(Future[T]):
     """The result of a call, to be had later. Made by `PoolExecutor.submit`.
 
@@ -470,7 +489,7 @@ class PoolFuture(Future[T]):
 
     if not TYPE_CHECKING:  # to a type checker they are the attributes of the base class
 
-        @property
+        @_MadeOnDemand
         def _condition(self) -> Any:
             """Held by `wait` and `as_completed` while they look at `_state`; made on demand."""
             state = self._state  # before _pe_condition, which is written first
@@ -493,7 +512,7 @@ class PoolFuture(Future[T]):
             self._pe_condition = condition
             return condition
 
-        @property
+        @_MadeOnDemand
         def _waiters(self) -> list[Any]:
             """Live: who appends here is told. The standard `wait` does so under `_condition`."""
             condition = self._pe_condition
