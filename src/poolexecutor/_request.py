@@ -134,7 +134,7 @@ class WorkRequest(PoolFuture[T]):
             self._state = FINISHED
         else:
             self._pe_condition = condition
-            with condition._lock:
+            with condition:
                 if self._state is not FINISHED:  # else it was interrupted, and is done anew
                     self._pe_notices = condition.future_waiters[::-1]
                     self._state = FINISHED
@@ -184,7 +184,7 @@ class WorkRequest(PoolFuture[T]):
         """
         _, final, condition = self._fold()
         if condition is not None:
-            condition._at_fork_reinit()
+            condition._at_fork_reinit()  # type: ignore[attr-defined]  # a lock has it
             for waiter in self._waiters:
                 for part in (getattr(waiter, "lock", None), getattr(waiter, "event", None)):
                     if part is not None:
