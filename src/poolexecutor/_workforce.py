@@ -24,15 +24,16 @@ worker takes itself out in `depart`, *before* it looks at the queue for the last
 request looks at `workers` after that. So either the one counts the worker as gone and starts
 another, or the other sees the request and does (the order of `_request_queue`, once more).
 
-`_starting` is never waited for, since who waits could be a signal handler or a finalizer on top of
-its owner. Who wants a thread leaves a ticket first and then tries the lock. If it is taken, its
-owner looks for tickets after releasing it, and finds this one.
+Who wants a thread does not wait for `_starting`, since it could be a signal handler or a finalizer
+on top of its owner. It leaves a ticket first and then tries the lock. If that is taken, its owner
+looks for tickets after releasing it, and finds this one. Only `join` waits for it, if its own
+thread does not have it: who waits for all workers waits for those that are just being started.
 
 A pool is open, then `closing` or `broken`, for good. `is_open` says so to `submit`, which looks
 before and after queueing: the first look refuses, the second finds out that the last worker may
 have left in between, and takes the request back.
 
-No lock is held while user code runs, but for `_starting`, which nobody waits for.
+No lock is held while user code runs, but for `_starting`, during `Thread.start`.
 """
 
 from __future__ import annotations
