@@ -92,11 +92,11 @@ class PoolExecutor(StandardExecutor):
         if (
             standard is not Verdict.submit or standard.__code__ is not Verdict.code
         ) and not Verdict.renew():
-            return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]
+            return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]  # its Future
         workforce = self.__workforce
         if not workforce.is_open or _thread._shutdown:
             if self.__is_standard:
-                return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]
+                return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]  # its Future
             self.__refuse()
         request = WorkRequest(fn, args, kwargs)
         try:

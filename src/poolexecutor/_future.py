@@ -354,10 +354,10 @@ class PoolFuture(Future[T]):
             if self._state is not FINISHED and not self._await(timeout):
                 raise _base.TimeoutError()
             if self._state is FINISHED and self._exception is None:
-                return self._result  # type: ignore[no-any-return]
+                return self._result  # type: ignore[no-any-return]  # a T
             result, exception = self._outcome()
             if exception is None:
-                return result  # type: ignore[no-any-return]
+                return result  # type: ignore[no-any-return]  # a T
             try:
                 raise exception
             finally:

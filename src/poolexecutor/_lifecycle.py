@@ -69,10 +69,10 @@ def enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
     """
     table = _thread._threads_queues
     notice = _ExitNotice(sleepers)
-    key = weakref.ref(thread, table._remove)  # type: ignore[attr-defined]
+    key = weakref.ref(thread, table._remove)  # type: ignore[attr-defined]  # private
     with _thread._global_shutdown_lock:  # read anew each time: gevent replaces it
         if not _thread._shutdown:
-            table.data[key] = notice  # type: ignore[attr-defined]
+            table.data[key] = notice  # type: ignore[attr-defined]  # a WeakKeyDictionary
 
 
 def try_to_enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
@@ -84,7 +84,7 @@ def try_to_enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> Non
     if lock.acquire(blocking=False):
         try:
             if not _thread._shutdown:
-                _thread._threads_queues[thread] = _ExitNotice(sleepers)  # type: ignore[index]
+                _thread._threads_queues[thread] = _ExitNotice(sleepers)  # type: ignore[index]  # Mapping
         finally:
             lock.release()
 
@@ -113,7 +113,7 @@ def end_forked_child() -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # private
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -74,7 +74,7 @@ def _program(path: str, arguments: list[str]) -> Callable[[], object]:
     sys.argv = [path, *arguments]
     full = os.path.abspath(path)
     if os.path.isdir(full) or _is_zip(full):
-        from runpy import _run_module_as_main  # type: ignore[attr-defined]
+        from runpy import _run_module_as_main  # type: ignore[attr-defined]  # as above
 
         _new_main_module()
         sys.path[0] = full

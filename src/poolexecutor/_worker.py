@@ -77,7 +77,7 @@ class WorkerThread:
         self.gone = threading.Lock()  # held until its thread has departed, or was given up
         self.gone.acquire()
         self.thread = threading.Thread(name=name, target=self.run)
-        self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]
+        self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]  # private
         mark_as_worker(self.thread)
 
     def disown(self, at_end: Callable[[], None]) -> None:

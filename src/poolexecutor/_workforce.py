@@ -110,7 +110,7 @@ class Workforce:
         tickets, starting = self._tickets, self._starting
         tickets.append(None)
         failure: BaseException | None = None
-        if starting._is_owned():  # type: ignore[attr-defined]
+        if starting._is_owned():  # type: ignore[attr-defined]  # private, and Condition's
             if self._is_growing_below():
                 return  # that frame will see the ticket
             starting.release()  # an interrupt struck just where that frame was to release it
@@ -155,7 +155,7 @@ class Workforce:
         while frame is not None:
             if frame.f_code is _GROW_CODE:
                 return True
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back  # type: ignore[assignment]  # None ends it
         return False
 
     def _serve_ticket(self) -> None:
@@ -284,7 +284,7 @@ class Workforce:
             if thread not in self._joining_inside.copy():
                 thread.join()
             return True
-        if self._starting._is_owned():  # type: ignore[attr-defined]
+        if self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
             return False  # called on top of a start, which cannot go on before this returns
         # Another thread may be about to start a worker, for a request of ours too.
         for worker in self.workers.copy():
