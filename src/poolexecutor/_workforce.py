@@ -38,6 +38,7 @@ No lock is held while user code runs, but for `_starting`, during `Thread.start`
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import threading
@@ -142,7 +143,7 @@ class Workforce:
         if isinstance(failure, Exception):
             if self.workers:
                 return  # they will do the work
-            self.requests.settle_all(lambda request, error=failure: request._fail(error))  # type: ignore[misc]
+            self.requests.settle_all(functools.partial(_fail, failure))
         try:
             raise failure
         finally:
@@ -297,7 +298,9 @@ class Workforce:
             pass
         if not self.workers and self.requests.has_requests():
             self._summon_somebody()
-        return any(worker.thread not in joined for worker in self.workers.copy())
+        # True again only for somebody new: the worker that asks cannot wait for itself.
+        everybody = self.threads.copy() | {worker.thread for worker in self.workers.copy()}
+        return not everybody <= joined
 
     # --- fork ---------------------------------------------------------------------------------
 
@@ -333,6 +336,10 @@ class Workforce:
 
 
 _GROW_CODE = Workforce._grow.__code__
+
+
+def _fail(error: BaseException, request: Request) -> None:
+    request._fail(error)
 
 
 def _cancel(request: Request) -> None:
