@@ -309,7 +309,7 @@ class TestWaiting:
 
         thread = threading.Thread(target=sleep)
         thread.start()
-        while "_sleepers" not in future._condition.__dict__:
+        while not future._condition.sleepers:
             pass
         future._run(Claim())
         thread.join(10)

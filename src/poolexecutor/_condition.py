@@ -29,8 +29,12 @@ class FutureCondition(_ReentrantLock):
     `threading.Condition`, which asks no more of its instance than a lock's private methods.
     """
 
-    def __init__(self) -> None:
-        self.future_waiters: list[Any] = []  # those of the future, for `wait` and `as_completed`
+    # Slots, and no `__init__`, which would cost more than the rest: who makes one sets
+    # `future_waiters`, and `sleepers` to None.
+    __slots__ = ("future_waiters", "sleepers")
+
+    future_waiters: list[Any]  # those of the future, for `wait` and `as_completed`
+    sleepers: deque[Any] | None  # the condition's own
 
     if not TYPE_CHECKING:
         wait = threading.Condition.wait
@@ -39,15 +43,17 @@ class FutureCondition(_ReentrantLock):
 
         @property
         def _waiters(self) -> deque[Any]:
-            return self.__dict__.setdefault("_sleepers", deque())
+            if self.sleepers is None:  # only read by who holds the lock, so there is one maker
+                self.sleepers = deque()
+            return self.sleepers
 
         def notify_all(self) -> None:
-            if "_sleepers" in self.__dict__:
-                self.notify(len(self._waiters))
+            if self.sleepers:
+                self.notify(len(self.sleepers))
 
         def _at_fork_reinit(self) -> None:
             super()._at_fork_reinit()
-            self.__dict__.pop("_sleepers", None)
+            self.sleepers = None
 
 
 class SettledCondition:

@@ -115,23 +115,46 @@ class _Unretrieved:
             _UNRETRIEVED_LOGGER.error("exception of a task was never retrieved", exc_info=exception)
 
 
-class _MadeOnDemand:
-    """An attribute that is made when first read; afterwards the instance has it, at no cost.
+class _ConditionOnDemand:
+    """`_condition`: made when first read; afterwards the instance has it, at no cost.
 
-    Threads that read it at the same time must make the same thing.
+    Threads that read it at the same time find the same one: the first in the log.
     """
 
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self._make = make
-        self._name = make.__name__
-        self.__doc__ = make.__doc__
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
+    def __get__(self, future: Any, owner: type) -> Any:
+        """Held by `wait` and `as_completed` while they look at `_state`."""
+        if future is None:
             return self
-        made = self._make(instance)
-        setattr(instance, self._name, made)
-        return made
+        if future._state in _FINAL_STATES:  # before _pe_condition, which is written first
+            future._condition = condition = future._pe_condition or SETTLED
+            return condition
+        log = future._pe_log
+        condition = FutureCondition()
+        condition.future_waiters = waiters = []
+        condition.sleepers = None
+        log.append(condition)
+        if log[0] is not condition:
+            _, final, condition = future._fold()
+            if condition is None:
+                if final is not None:
+                    future._publish()
+                future._condition = SETTLED
+                return SETTLED
+            waiters = condition.future_waiters
+        future._pe_condition = future._condition = condition
+        future._waiters = waiters
+        return condition
+
+
+class _WaitersOnDemand:
+    """`_waiters`: made with `_condition`. Who appends there, holding that, is told."""
+
+    def __get__(self, future: Any, owner: type) -> Any:
+        if future is None:
+            return self
+        condition = future._condition
+        future._waiters = waiters = NO_WAITERS if condition is SETTLED else condition.future_waiters
+        return waiters
 
 
 class PoolFuture(Future[T]):
@@ -488,39 +511,8 @@ class PoolFuture(Future[T]):
     # --- what the standard library and others touch -------------------------------------------
 
     if not TYPE_CHECKING:  # to a type checker they are the attributes of the base class
-
-        @_MadeOnDemand
-        def _condition(self) -> Any:
-            """Held by `wait` and `as_completed` while they look at `_state`; made on demand."""
-            state = self._state  # before _pe_condition, which is written first
-            condition = self._pe_condition
-            if condition is not None:
-                return condition
-            if state in _FINAL_STATES:
-                return SETTLED
-            log = self._pe_log
-            condition = FutureCondition()
-            log.append(condition)
-            if log[0] is condition:
-                self._pe_condition = condition
-                return condition
-            _, final, condition = self._fold()
-            if condition is None:
-                if final is not None:
-                    self._publish()
-                return SETTLED
-            self._pe_condition = condition
-            return condition
-
-        @_MadeOnDemand
-        def _waiters(self) -> list[Any]:
-            """Live: who appends here is told. The standard `wait` does so under `_condition`."""
-            condition = self._pe_condition
-            if condition is None:
-                condition = self._condition
-                if condition is SETTLED:
-                    return NO_WAITERS
-            return condition.future_waiters
+        _condition = _ConditionOnDemand()
+        _waiters = _WaitersOnDemand()
 
     @property
     def _done_callbacks(self) -> list[Any]:

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 # Only to recognise the usual one; others, gevent's for one, go the thorough way.
 _RAW_LOCK = type(threading.Lock())
+# Nothing takes itself out of the log but sleepers: where one of these is first, it stays so.
 _STAYING = frozenset([list, FutureCondition])
 
 
@@ -59,7 +60,13 @@ class WorkRequest(PoolFuture[T]):
         log = self._pe_log
         log.append(claim)
         # First event of all, or first of those that count: the call is ours alone.
-        if log[0] is not claim and not self._won(claim):
+        first = log[0]
+        if (
+            first is not claim
+            # As _won, without the call. A sleeper may be leaving: only behind what stays is a [1].
+            and (type(first) not in _STAYING or log[1] is not claim)
+            and not self._won(claim)
+        ):
             return
         self._state = RUNNING
         [last] = log[-1:]  # as _begin, without the call
@@ -77,20 +84,22 @@ class WorkRequest(PoolFuture[T]):
             # The traceback holds this frame, so the frame must hold nothing of the request.
             fn = args = kwargs = None
             self._finish_with(error)
-            del self, log
+            del self, log, first
         else:
             self._result = result
             log.append(FINISHED)
             if log[1] is FINISHED:  # claim and end: nobody asked for anything
                 self._state = FINISHED
+            elif type(first) is list and log[2] is FINISHED:  # one callback, claim, and end
+                self._state = FINISHED
+                self._call(first)
+            elif type(first) is FutureCondition and log[2] is FINISHED:  # `wait`, claim, and end
+                self._settle_waited(first)
             else:
                 self._settle_own()
 
     def _won(self, claim: Claim) -> bool:
         log = self._pe_log
-        # Nothing takes itself out but sleepers: where one of these is first, it stays so.
-        if type(log[0]) in _STAYING and log[1] is claim:
-            return True
         for event in log[:]:
             if event is claim:
                 return True
@@ -110,14 +119,9 @@ class WorkRequest(PoolFuture[T]):
 
     def _settle_own(self) -> None:
         """Settle after FINISHED. One pass for the usual logs, which no hand has meddled with."""
-        log = self._pe_log
-        if type(cell := log[0]) is list and log[2] is FINISHED:  # one callback, our claim
-            self._state = FINISHED
-            self._call(cell)
-            return
         sleepers, cells = [], []
         condition = None
-        for event in log[:]:
+        for event in self._pe_log[:]:
             kind = type(event)
             if kind is list:
                 cells.append(event)
@@ -133,13 +137,7 @@ class WorkRequest(PoolFuture[T]):
         if condition is None:
             self._state = FINISHED
         else:
-            self._pe_condition = condition
-            with condition:
-                if self._state is not FINISHED:  # else it was interrupted, and is done anew
-                    self._pe_notices = condition.future_waiters[::-1]
-                    self._state = FINISHED
-                condition.notify_all()
-            self._tell_waiters()
+            self._settle_waited(condition)
         for sleeper in sleepers:
             try:
                 sleeper.release()
@@ -147,6 +145,15 @@ class WorkRequest(PoolFuture[T]):
                 pass  # released before
         for cell in cells:
             self._call(cell)
+
+    def _settle_waited(self, condition: FutureCondition) -> None:
+        self._pe_condition = condition
+        with condition:
+            if self._state is not FINISHED:  # else it was interrupted, and is done anew
+                self._pe_notices = condition.future_waiters[::-1]
+                self._state = FINISHED
+            condition.notify_all()
+        self._tell_waiters()
 
     def _settle_thoroughly(self) -> None:
         if isinstance(self._fold()[1], ByHand):  # it came first, so it stands
