@@ -147,10 +147,13 @@ class WorkRequest(PoolFuture[T]):
             self._call(cell)
 
     def _settle_waited(self, condition: FutureCondition) -> None:
-        self._pe_condition = condition
+        # That they are assigned in a method of this class has CPython keep room for them in each
+        # instance; otherwise the first `wait` gives each future a dict.
+        self._pe_condition = self._condition = condition
+        self._waiters = waiters = condition.future_waiters
         with condition:
             if self._state is not FINISHED:  # else it was interrupted, and is done anew
-                self._pe_notices = condition.future_waiters[::-1]
+                self._pe_notices = waiters[::-1]
                 self._state = FINISHED
             condition.notify_all()
         self._tell_waiters()
