@@ -13,7 +13,7 @@ SOURCE = Path(poolexecutor.__file__).parent
 
 # The table in CONTRIBUTING.md says what each is for.
 FLOORS = [
-    {"errors", "_condition", "_lifecycle", "_standard"},
+    {"errors", "_condition", "_done_callbacks", "_lifecycle", "_standard"},
     {"_future"},
     {"_request", "_map"},
     {"_request_queue"},

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -29,17 +29,16 @@ class FutureCondition(_ReentrantLock):
     `threading.Condition`, which asks no more of its instance than a lock's private methods.
     """
 
-    # Slots, and no `__init__`, which would cost more than the rest: who makes one sets
-    # `future_waiters`, and `sleepers` to None.
-    __slots__ = ("future_waiters", "sleepers")
+    # Slots, and no `__init__`, which would cost more than the rest: who makes one sets them.
+    __slots__ = ("future_waiters", "log", "sleepers")
 
     future_waiters: list[Any]  # those of the future, for `wait` and `as_completed`
-    sleepers: deque[Any] | None  # the condition's own
+    sleepers: deque[Any] | None  # the condition's own; None until somebody waits
+    log: Sequence[Any]  # the future's, until it is done: there it would be a cycle
 
     if not TYPE_CHECKING:
         wait = threading.Condition.wait
         wait_for = threading.Condition.wait_for
-        notify = threading.Condition.notify
 
         @property
         def _waiters(self) -> deque[Any]:
@@ -47,9 +46,27 @@ class FutureCondition(_ReentrantLock):
                 self.sleepers = deque()
             return self.sleepers
 
+        def notify(self, n: int = 1) -> None:
+            threading.Condition.notify(self, n)
+            # To the standard future's `result` this is its condition, too. One who is woken for
+            # nothing sleeps on.
+            for event in self.log[:]:
+                release = getattr(event, "release", None)
+                if release is not None and not isinstance(event, FutureCondition):
+                    try:
+                        release()
+                    except RuntimeError:
+                        pass  # released before
+
         def notify_all(self) -> None:
-            if self.sleepers:
-                self.notify(len(self.sleepers))
+            self.notify(len(self._waiters))
+
+    def notify_sleepers(self) -> None:
+        """As `notify_all`, for those in `wait` only; for the future, which wakes others itself."""
+        if self.sleepers:
+            threading.Condition.notify(self, len(self.sleepers))
+
+    if not TYPE_CHECKING:
 
         def _at_fork_reinit(self) -> None:
             super()._at_fork_reinit()

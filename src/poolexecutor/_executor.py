@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import threading
 from concurrent.futures import thread as _thread
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._lifecycle import may_still_submit
 from ._map import check_buffersize, map_in_order
 from ._request import WorkRequest
-from ._standard import StandardExecutor, Verdict
-from ._work_queue import WorkQueue
+from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
+from ._work_queue import IdleCount, WorkQueue
 from ._workforce import INITIALIZER_FAILED, Workforce
 from .errors import BrokenThreadPool
 
@@ -53,6 +56,8 @@ class PoolExecutor(StandardExecutor):
         TypeError: `initializer` cannot be called.
     """
 
+    __threads: set[threading.Thread]
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -66,8 +71,6 @@ class PoolExecutor(StandardExecutor):
             initializer, initargs, getattr(self, "BROKEN", BrokenThreadPool)
         )
         super().__init__(max_workers, thread_name_prefix, initializer, initargs, **ctxkwargs)
-        workforce.name_prefix = self._thread_name_prefix or str(self)
-        workforce.threads = self._threads  # type: ignore[assignment]  # typeshed: AbstractSet
         self.__is_standard = _overrides_workers(type(self))
         if self.__is_standard:
             workforce.is_open = False
@@ -75,6 +78,7 @@ class PoolExecutor(StandardExecutor):
             self.__dict__["_work_queue"] = WorkQueue(
                 workforce, getattr(self, "_create_worker_context", None)
             )
+            self.__dict__["_idle_semaphore"] = IdleCount(workforce)
             self.__owner = _Owner(workforce)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
@@ -104,7 +108,7 @@ class PoolExecutor(StandardExecutor):
             requests.append(request)
             # As requests.has_idle() and summon(), without the calls.
             if requests.idle[-1:] or len(workforce.workers) < workforce.max_workers:
-                workforce.summon()
+                self._adjust_thread_count()
             if not workforce.is_open or _thread._shutdown:
                 self.__look_again(request)
         except BaseException as error:
@@ -130,6 +134,8 @@ class PoolExecutor(StandardExecutor):
             workforce.fail(request)  # accepted before, as the standard pool's lock would have it
         else:
             self.__refuse()
+            if workforce.retired:
+                workforce.summon()  # the base class looks at its own queue only
 
     def map(
         self,
@@ -167,15 +173,27 @@ class PoolExecutor(StandardExecutor):
         """
         if self.__is_standard:
             super().shutdown(wait, cancel_futures=cancel_futures)
-            return
+        # Also of one that the base class serves: it may have had workers of ours before.
         self.__workforce.close(cancel_futures)
         if wait:
             self.__workforce.join()
 
+    def __hand_over_to_base(self) -> None:
+        """Somebody brings a queue of his own, bounded or ordered: the base class serves it.
+
+        Our workers finish what they have. They do not count for the base class, which would wait
+        for them to take from the new queue; the limit holds for each side.
+        """
+        if not self.__is_standard:
+            self.__is_standard = True
+            self.__workforce.retire()
+            self.__threads = set()
+            self.__dict__["_idle_semaphore"] = threading.Semaphore(0)
+
     # --- what the base class and outsiders use ------------------------------------------------
 
     def _adjust_thread_count(self) -> None:
-        if self.__is_standard:
+        if self.__is_standard or starts_threads_its_own_way():
             super()._adjust_thread_count()
         else:
             self.__workforce.summon()
@@ -194,7 +212,43 @@ class PoolExecutor(StandardExecutor):
 
         @_max_workers.setter
         def _max_workers(self, value: int) -> None:
-            self.__workforce.max_workers = value
+            # The standard pool takes 2.5 and starts 3 threads.
+            limit = sys.maxsize if value == math.inf else math.ceil(value)
+            if limit <= 0:
+                raise ValueError("max_workers must be greater than 0")
+            self.__workforce.set_max_workers(limit)
+
+        @property
+        def _threads(self) -> set[threading.Thread]:
+            return self.__threads
+
+        @_threads.setter
+        def _threads(self, value: set[threading.Thread]) -> None:
+            self.__threads = self.__workforce.threads = value
+
+        @property
+        def _thread_name_prefix(self) -> str:
+            return self.__workforce.name_prefix
+
+        @_thread_name_prefix.setter
+        def _thread_name_prefix(self, value: str) -> None:
+            self.__workforce.name_prefix = value or str(self)
+
+        @property
+        def _initializer(self) -> Callable[..., object] | None:
+            return self.__workforce.initializer
+
+        @_initializer.setter
+        def _initializer(self, value: Callable[..., object] | None) -> None:
+            self.__workforce.initializer = value
+
+        @property
+        def _initargs(self) -> tuple[Any, ...]:
+            return self.__workforce.initargs
+
+        @_initargs.setter
+        def _initargs(self, value: tuple[Any, ...]) -> None:
+            self.__workforce.initargs = value
 
         @property
         def _broken(self) -> bool | str:
@@ -224,9 +278,7 @@ class PoolExecutor(StandardExecutor):
         def _work_queue(self, value: Any) -> None:
             self.__dict__["_work_queue"] = value
             if "_PoolExecutor__owner" in self.__dict__:
-                # Somebody brings a queue of his own, bounded or ordered: the base class serves it.
-                self.__is_standard = True
-                self.__workforce.is_open = False
+                self.__hand_over_to_base()
 
 
 def _overrides_workers(cls: type[PoolExecutor]) -> bool:

@@ -43,6 +43,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError, Future, InvalidStateError, _base
 from concurrent.futures._base import (
     CANCELLED,
@@ -55,6 +56,7 @@ from concurrent.futures._base import (
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._condition import NO_WAITERS, SETTLED, FutureCondition
+from ._done_callbacks import DoneCallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,12 +131,16 @@ class _ConditionOnDemand:
             future._condition = condition = future._pe_condition or SETTLED
             return condition
         log = future._pe_log
-        condition = FutureCondition()
-        condition.future_waiters = waiters = []
-        condition.sleepers = None
-        log.append(condition)
-        if log[0] is not condition:
+        mine = condition = FutureCondition()
+        waiters: list[Any] = []
+        mine.future_waiters = waiters
+        mine.sleepers = None
+        mine.log = log
+        log.append(mine)
+        if log[0] is not mine:
             _, final, condition = future._fold()
+            if condition is not mine:
+                mine.log = ()
             if condition is None:
                 if final is not None:
                     future._publish()
@@ -231,7 +237,8 @@ class PoolFuture(Future[T]):
                 self._pe_notices = condition.future_waiters[::-1]
                 self._pe_told = frozenset(map(id, self._pe_notices))
                 self._write_down(final)
-            condition.notify_all()
+            condition.notify_sleepers()
+            condition.log = ()
 
     def _write_down(self, final: Any) -> None:
         if isinstance(final, ByHand):
@@ -297,7 +304,8 @@ class PoolFuture(Future[T]):
             told = self._pe_told  # the others were installed while it seemed to run
             waiters = [one for one in condition.future_waiters if id(one) not in told]
             self._write_down(final)
-            condition.notify_all()
+            condition.notify_sleepers()
+            condition.log = ()
         for waiter in waiters:
             self._tell(waiter)
 
@@ -430,10 +438,7 @@ class PoolFuture(Future[T]):
         try:
             log.append(sleeper)
             if not self._came_too_late(sleeper):
-                if timeout is None:
-                    sleeper.acquire()
-                elif timeout > 0:
-                    sleeper.acquire(True, timeout)
+                self._sleep(sleeper, timeout)
         finally:
             try:
                 log.remove(sleeper)  # locks compare by identity
@@ -445,6 +450,17 @@ class PoolFuture(Future[T]):
             return False
         self._publish()  # its author is about to
         return True
+
+    def _sleep(self, sleeper: Any, timeout: float | None) -> None:
+        """Until its lock is released for good, or `timeout` seconds have passed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        remaining: float = -1 if timeout is None else max(0, timeout)
+        while sleeper.acquire(True, remaining):
+            if self._state in _FINAL_STATES or self._fold()[1] is not None:
+                return
+            # Somebody has notified `_condition`, and the state is not one to return for.
+            if deadline is not None:
+                remaining = max(0, deadline - time.monotonic())
 
     def _outcome(self) -> tuple[Any, BaseException | None]:
         """Result and exception of a future that is done, as the log has them."""
@@ -514,10 +530,14 @@ class PoolFuture(Future[T]):
         _condition = _ConditionOnDemand()
         _waiters = _WaitersOnDemand()
 
-    @property
-    def _done_callbacks(self) -> list[Any]:
-        """The callbacks that have not been called yet."""
-        return [fn for event in self._pe_log[:] if type(event) is list for fn in event[:]]
+        @property
+        def _done_callbacks(self) -> DoneCallbacks:
+            """The callbacks that have not been called yet; what is changed here counts."""
+            return DoneCallbacks(self._pe_log)
+
+        @_done_callbacks.setter
+        def _done_callbacks(self, callbacks: list[Any]) -> None:
+            DoneCallbacks(self._pe_log)[:] = callbacks
 
     def _invoke_callbacks(self) -> None:
         self._call_back()

@@ -155,7 +155,8 @@ class WorkRequest(PoolFuture[T]):
             if self._state is not FINISHED:  # else it was interrupted, and is done anew
                 self._pe_notices = waiters[::-1]
                 self._state = FINISHED
-            condition.notify_all()
+            condition.notify_sleepers()
+            condition.log = ()
         self._tell_waiters()
 
     def _settle_thoroughly(self) -> None:

@@ -30,6 +30,24 @@ def is_pristine(submit: Any) -> bool:
     )
 
 
+def starts_threads_its_own_way() -> bool:
+    """Whether somebody has replaced the standard `_adjust_thread_count`."""
+    function = StandardExecutor.__dict__["_adjust_thread_count"]
+    return not (type(function) is FunctionType and function.__code__ is _ADJUST)
+
+
+def _own_code(name: str) -> CodeType | None:
+    """The code of a method of the standard pool; None if it is not the standard library's."""
+    function = StandardExecutor.__dict__[name]
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_filename != _thread.__file__ or code.co_name != name:
+        return None
+    return code  # type: ignore[no-any-return]  # a CodeType
+
+
+_ADJUST = _own_code("_adjust_thread_count")
+
+
 class Verdict:
     """The last `submit` that was found pristine; to be compared by identity."""
 

@@ -1,7 +1,8 @@
 """`WorkQueue`: the pool's requests with the face of `queue.SimpleQueue`.
 
 It is what `_work_queue` shows to the standard `submit` body, which tracing libraries wrap and run
-on our pool, and to programs that look at the queue's length or take work out of it.
+on our pool, and to programs that look at the queue's length or take work out of it. `IdleCount` is
+the same for `_idle_semaphore`.
 """
 
 from __future__ import annotations
@@ -34,20 +35,46 @@ class TakenItem:
         self.future._run(Claim())
 
 
+class Nothing:
+    """None in the queue: the standard workers look whether they must leave when they get one."""
+
+    __slots__ = ()
+
+    def _run(self, claim: Claim) -> None:
+        pass  # ours look each time that they find nothing to do
+
+    def _abandon(self, claim: Claim, error: BaseException) -> bool:
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        pass
+
+    _orphan = _fail
+
+    def cancel(self) -> bool:
+        return True
+
+
 class WorkQueue:
-    """What is queued, for those who expect a `queue.SimpleQueue`. Thread-safe."""
+    """What is queued, for those who expect a `queue.SimpleQueue`. Thread-safe.
+
+    The standard `_worker` can take its work from here, in a thread that a program has made itself.
+    """
 
     def __init__(self, workforce: Workforce, create_context: Callable[[], Any] | None) -> None:
         self._workforce = workforce
         self._create_context = create_context
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Queue a work item for the workers; None has them look whether they must leave."""
+        """Queue a work item for the workers; None has one of them look whether it must leave."""
+        request: Request
         if item is None:
-            self._workforce.requests.wake_all()
-            return
-        if isinstance(item, TakenItem):
-            request: Request = item.future
+            if self._workforce.closing:
+                self._workforce.requests.wake_all()
+                return  # as if it were there: see `get`
+            request = Nothing()
+        elif isinstance(item, TakenItem):
+            request = item.future
         else:
             # Since Python 3.14 a work item is run in a context.
             context = () if self._create_context is None else (self._create_context(),)
@@ -61,6 +88,8 @@ class WorkQueue:
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the first work item out, for good: no worker will see it.
+
+        Gives None if that was put there, or if the pool is shut down and nothing is queued.
 
         Args:
             block: Wait for one if there is none.
@@ -83,17 +112,18 @@ class WorkQueue:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if not block or (remaining is not None and remaining <= 0):
                     raise queue.Empty from None
+                if self._workforce.closing and not self._workforce.requests.has_requests():
+                    return None
                 self._park(lock, remaining)
             else:
                 break
-        request = slot.pop()
-        return request.item if isinstance(request, ForeignRequest) else TakenItem(request)  # type: ignore[arg-type]
+        return _as_item(slot.pop())
 
     def _park(self, lock: Any, timeout: float | None) -> None:
         """Sleep until called. Interrupted, it leaves no lock behind and passes a call on."""
         requests = self._workforce.requests
         try:
-            requests.park(lock, lambda: False, timeout)
+            requests.park(lock, lambda: self._workforce.closing, timeout)
         except BaseException:
             if not requests.unpark(lock) and requests.has_requests():
                 self._workforce.summon()
@@ -110,3 +140,31 @@ class WorkQueue:
     def empty(self) -> bool:
         """Whether no request waits."""
         return not self._workforce.requests.requests
+
+
+def _as_item(request: Request) -> Any:
+    if isinstance(request, Nothing):
+        return None
+    return request.item if isinstance(request, ForeignRequest) else TakenItem(request)  # type: ignore[arg-type]
+
+
+class IdleCount:
+    """The idle workers with the face of the semaphore that counts them in the standard pool.
+
+    `_value` is how many there are. Acquiring is calling one of them to look at the queue, as the
+    standard `_adjust_thread_count` does; releasing is nothing: who is idle says so by waiting.
+    """
+
+    def __init__(self, workforce: Workforce) -> None:
+        self._workforce = workforce
+
+    @property
+    def _value(self) -> int:
+        return len(self._workforce.requests.idle)
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Call an idle worker; False if there is none. Does not wait for one."""
+        return self._workforce.requests.wake_one()
+
+    def release(self, n: int = 1) -> None:
+        """Nothing: who waits for work is idle."""

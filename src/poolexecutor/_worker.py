@@ -52,8 +52,8 @@ class WorkerThread:
     """One thread of a pool. Its states are told in `_workforce`.
 
     Touched by its own thread alone, but for: `birth`, popped once, by the thread when it begins or
-    by the starter when it gives up; `_lock`, released by whoever calls the worker; `slot`, read by
-    the child after a fork.
+    by the starter when it gives up; `is_listed`, set by both; `_lock`, released by whoever calls
+    the worker; `slot`, read by the child after a fork.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class WorkerThread:
         self.claim = Claim()
         self.slot: list[Request] = []  # the request that it runs
         self.birth = [self]
+        self.is_listed = False  # in the executor's _threads; it may have been taken out there
         self._requests = requests
         self._take = requests.taker(self.slot)
         self._prepare = prepare

@@ -29,9 +29,9 @@ on top of its owner. It leaves a ticket first and then tries the lock. If that i
 looks for tickets after releasing it, and finds this one. Only `join` waits for it, if its own
 thread does not have it: who waits for all workers waits for those that are just being started.
 
-A pool is open, then `closing` or `broken`, for good. `is_open` says so to `submit`, which looks
-before and after queueing: the first look refuses, the second finds out that the last worker may
-have left in between, and takes the request back.
+A pool is open, then `closing`, `broken` or `retired`, for good. `is_open` says so to `submit`,
+which looks before and after queueing: the first look refuses, the second finds out that the last
+worker may have left in between, and takes the request back.
 
 No lock is held while user code runs, but for `_starting`, during `Thread.start`.
 """
@@ -85,10 +85,11 @@ class Workforce:
         self.threads: set[threading.Thread] = set()  # the executor's _threads
         self.is_open = True
         self.closing = False
+        self.retired = False  # somebody else serves the executor; what is queued here is finished
         self.broken: str | bool = False
         self._next_number = itertools.count().__next__
-        self._initializer = initializer
-        self._initargs = initargs
+        self.initializer = initializer
+        self.initargs = initargs
         self._broken_type = broken_type
         self._start = start
         self._tickets: list[None] = []
@@ -189,21 +190,37 @@ class Workforce:
                 worker.let_go()
             raise
         if worker in self.workers:  # else it has left already, or this is the child of a fork
-            self.threads.add(worker.thread)
+            self._list(worker)
             if worker.thread.daemon:
                 # Nobody but the exit hook would wait for it, and that may come first.
                 _lifecycle.try_to_enter_exit_table(worker.thread, self.requests)
+
+    def _list(self, worker: WorkerThread) -> None:
+        if not worker.is_listed:  # outsiders may take threads out, and mean it
+            self.threads.add(worker.thread)
+            worker.is_listed = True
+
+    def set_max_workers(self, limit: int) -> None:
+        """Change how many workers there may be; start those that what is queued can use.
+
+        Raises:
+            RuntimeError: No worker is left and none can be started; all requests have failed.
+        """
+        self.max_workers = limit
+        if self.is_open:  # else they come as needed
+            for _ in range(min(limit - len(self.workers), len(self.requests.requests))):
+                self.summon()
 
     # --- called by the workers ----------------------------------------------------------------
 
     def _prepare(self, worker: WorkerThread) -> bool:
         """First thing in a new worker: False if its initializer failed."""
-        self.threads.add(worker.thread)  # its starter may have been interrupted before it could
+        self._list(worker)  # its starter may have been interrupted before it could
         _lifecycle.enter_exit_table(worker.thread, self.requests)
-        if self._initializer is None:
+        if self.initializer is None:
             return True
         try:
-            self._initializer(*self._initargs)
+            self.initializer(*self.initargs)
         except BaseException:
             LOGGER.critical("Exception in initializer:", exc_info=True)
             self.break_down(INITIALIZER_FAILED)
@@ -211,7 +228,7 @@ class Workforce:
         return True
 
     def _must_leave(self) -> bool:
-        return self.closing or _lifecycle.interpreter_is_closing()
+        return self.closing or self.retired or _lifecycle.interpreter_is_closing()
 
     def depart(self, worker: WorkerThread) -> None:
         """Last thing in a worker, however it ends."""
@@ -234,6 +251,14 @@ class Workforce:
             LOGGER.critical("No thread left to run what is queued", exc_info=True)
 
     # --- the end ------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Have the workers finish what is queued and leave. The executor stays open."""
+        self.is_open = False
+        self.retired = True
+        self.requests.wake_all()
+        if self.requests.has_requests() and not self.workers:
+            self._summon_somebody()
 
     def close(self, cancel_futures: bool = False) -> None:
         """Take no more requests; workers leave when the queue is empty. Never blocks."""
@@ -288,10 +313,9 @@ class Workforce:
         if self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
             return False  # called on top of a start, which cannot go on before this returns
         # Another thread may be about to start a worker, for a request of ours too.
-        for worker in self.workers.copy():
-            if worker.thread not in joined:
-                with worker.gone:
-                    return True
+        for worker in self._unlisted(joined):
+            with worker.gone:
+                return True
         if not self.requests.has_requests():
             return False
         with self._starting:
@@ -299,8 +323,15 @@ class Workforce:
         if not self.workers and self.requests.has_requests():
             self._summon_somebody()
         # True again only for somebody new: the worker that asks cannot wait for itself.
-        everybody = self.threads.copy() | {worker.thread for worker in self.workers.copy()}
-        return not everybody <= joined
+        return bool(self.threads.copy() - joined or self._unlisted(joined))
+
+    def _unlisted(self, joined: set[threading.Thread]) -> list[WorkerThread]:
+        """Workers just being started. One whose thread an outsider took out is not waited for."""
+        return [
+            worker
+            for worker in self.workers.copy()
+            if not worker.is_listed and worker.thread not in joined
+        ]
 
     # --- fork ---------------------------------------------------------------------------------
 

@@ -716,6 +716,27 @@ def resubmitting_task_ends_at_exit(pool):
     executor.submit(again)
 
 
+@scenario()
+def queue_replaced_while_work_waits(pool):
+    """What waits in the old queue is run by who has it, what comes later by others; then it ends."""
+    ran, gate, entered = [], threading.Event(), threading.Event()
+
+    def block():
+        entered.set()
+        gate.wait(PATIENCE)
+
+    with pool(1) as executor:
+        executor.submit(block)
+        entered.wait(PATIENCE)
+        before = [executor.submit(ran.append, number) for number in range(3)]
+        executor._work_queue = queue.Queue()
+        after = [executor.submit(ran.append, number) for number in range(3, 6)]
+        concurrent.futures.wait(after, PATIENCE)
+        gate.set()
+        assert not concurrent.futures.wait(before + after, PATIENCE).not_done
+    assert sorted(ran) == list(range(6))
+
+
 def main():
     """Run one scenario; exit code 0 if it returned."""
     name, whose = sys.argv[1:]
