@@ -6,9 +6,9 @@
 ``swapped``: ours was put in the standard pool's place before the client was imported.
 ``standard``: the standard pool, which tells that the job is one that the client can do.
 
-A job is a module in `jobs` with a function ``job(pool, default)``: `pool` is the class to be handed to the
-client, `default` the one that a client gets when it makes a ``ThreadPoolExecutor`` itself. It returns if
-all went well; it raises if not.
+A job is a module in `jobs` with a function ``job(pool, default)``. `pool` is the class to be handed
+to the client, `default` the one that a client gets when it makes a ``ThreadPoolExecutor`` itself.
+It returns if all went well; it raises if not.
 """
 
 from __future__ import annotations

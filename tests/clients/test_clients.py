@@ -14,8 +14,26 @@ SECONDS = 100  # for one job
 
 # A job in `jobs`, and the distributions that it needs.
 CLIENTS: dict[str, tuple[str, ...]] = {
+    "apscheduler_jobs": ("apscheduler",),
     "asyncio_loop": (),
+    "dask_compute": ("dask", "numpy", "pandas", "pyarrow"),
+    "flask_executor_contexts": ("flask", "flask-executor"),
+    "grpc_server": ("grpcio",),
+    "joblib_backend": ("joblib", "numpy"),
+    "requests_futures_session": ("requests", "requests-futures"),
+    "s3transfer_multipart": ("boto3", "s3transfer", "moto", "flask", "flask-cors"),
     "tornado_server": ("tornado",),
+    "opentelemetry_threads": ("opentelemetry-sdk", "opentelemetry-instrumentation-threading"),
+    "sentry_scopes": ("sentry-sdk",),
+    "ddtrace_futures": ("ddtrace",),
+    "home_made_patch": (),
+    "gevent_monkey": ("gevent",),
+    "eventlet_monkey": ("eventlet",),
+    "pubsub_scheduler": ("google-cloud-pubsub",),
+    "celery_threads": ("celery",),
+    "langchain_contexts": ("langchain-core",),
+    "gunicorn_gthread": ("gunicorn",),
+    "tqdm_map": ("tqdm",),
 }
 
 
