@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from poolexecutor._sizing import Bounds
 from poolexecutor._workforce import Workforce
 
 
@@ -47,7 +48,7 @@ class Crew:
         self.started = []
         self.parked = set()
         self.workforce = Workforce(start=self.started.append, **kwargs)
-        self.workforce.max_workers = limit
+        self.workforce.bounds = Bounds(limit)
         self.workforce.name_prefix = "step"
 
     def give(self, request) -> None:
@@ -59,11 +60,11 @@ class Crew:
         """Run `worker` until it would sleep ("parked") or has left ("gone")."""
         if worker not in self.parked:
             worker.birth.pop()
-            worker._lock = held()
-        elif worker._lock.locked:
+            worker.lock = held()
+        elif worker.lock.locked:
             raise AssertionError("this worker has not been called")
         else:
-            worker._lock.acquire()
+            worker.lock.acquire()
         try:
             worker._work()
         except WouldBlockError:

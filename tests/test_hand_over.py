@@ -182,10 +182,10 @@ class TestWorkforce:
         crew.step(first)
         crew.step(second)
         crew.give(call(int))  # calls second, which parked last
-        assert not second._lock.locked
+        assert not second.lock.locked
         second._hand_back(KeyboardInterrupt())
         crew.workforce.depart(second)
-        assert not first._lock.locked
+        assert not first.lock.locked
         crew.step(first)
         assert not crew.workforce.requests.requests
 
@@ -255,11 +255,12 @@ class TestWorkforce:
         crew = Crew(1)
         crew.give(call(int))
         worker = crew.started[0]
-        worker._must_leave = lambda: True
+        crew.workforce.must_leave = lambda: True
         late = call(str)
         depart = crew.workforce.depart
 
         def meanwhile(leaving) -> None:
+            del crew.workforce.must_leave
             crew.workforce.requests.append(late)
             depart(leaving)
 
@@ -364,7 +365,7 @@ class HandOver(RuleBasedStateMachine):
     def called(self) -> list:
         """Workers that can go on: newly started, or parked and called."""
         alive = [w for w in self.crew.started if w in self.crew.workforce.workers]
-        return [w for w in alive if w not in self.crew.parked or not w._lock.locked]
+        return [w for w in alive if w not in self.crew.parked or not w.lock.locked]
 
     @rule()
     def give(self) -> None:

@@ -13,7 +13,16 @@ SOURCE = Path(poolexecutor.__file__).parent
 
 # The table in CONTRIBUTING.md says what each is for.
 FLOORS = [
-    {"errors", "_condition", "_done_callbacks", "_lifecycle", "_standard"},
+    {
+        "errors",
+        "_bell",
+        "_condition",
+        "_done_callbacks",
+        "_lifecycle",
+        "_sizing",
+        "_standard",
+        "_stats",
+    },
     {"_future"},
     {"_request", "_map"},
     {"_request_queue"},
@@ -54,8 +63,11 @@ def test_every_module_has_its_floor() -> None:
 def test_public_names() -> None:
     assert sorted(poolexecutor.__all__) == [
         "BrokenThreadPool",
+        "NoWorkersAvailable",
         "PoolExecutor",
         "PoolFuture",
+        "PoolStats",
+        "current_worker",
         "install",
         "uninstall",
     ]

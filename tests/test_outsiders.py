@@ -119,6 +119,7 @@ class TestSizes:
         """Who empties the set of threads does not want to wait for them."""
         executor, gate = pool(1), threading.Event()
         future = executor.submit(gate.wait, SECONDS)
+        until(future.running)
         [worker] = executor._threads
         executor._threads.clear()
         del thread._threads_queues[worker]
@@ -260,9 +261,10 @@ class TestFutureInternals:
             asleep.wait(SECONDS)
             if pool is PoolExecutor:
                 until(lambda: future._pe_log)
-            with future._condition:
-                future._condition.notify_all()  # for nothing: it sleeps on
-            assert sleeper.is_alive()
+                with future._condition:
+                    # For nothing: it sleeps on. The standard one would call that a time-out.
+                    future._condition.notify_all()
+                assert sleeper.is_alive()
             with future._condition:
                 future._result = "by hand"
                 future._state = "FINISHED"
@@ -478,8 +480,9 @@ class TestSubclasses:
         with pool(1) as executor:
             executor._work_queue = queue.LifoQueue()
             with blocked(executor):
-                for number in range(5):
-                    executor.submit(ran.append, number)
+                futures = [executor.submit(ran.append, number) for number in range(5)]
+            # The end itself is an entry of the queue, which would come out first.
+            concurrent.futures.wait(futures, SECONDS)
         assert ran == [4, 3, 2, 1, 0]
 
     def test_priorities(self, pool) -> None:

@@ -1,9 +1,19 @@
 """A thread pool to be used wherever `concurrent.futures.ThreadPoolExecutor` is."""
 
-from ._executor import PoolExecutor
+from ._executor import PoolExecutor, current_worker
 from ._future import PoolFuture
+from ._stats import PoolStats
 from ._swap import install, uninstall
-from .errors import BrokenThreadPool
+from .errors import BrokenThreadPool, NoWorkersAvailable
 
-__all__ = ["BrokenThreadPool", "PoolExecutor", "PoolFuture", "install", "uninstall"]
+__all__ = [
+    "BrokenThreadPool",
+    "NoWorkersAvailable",
+    "PoolExecutor",
+    "PoolFuture",
+    "PoolStats",
+    "current_worker",
+    "install",
+    "uninstall",
+]
 __version__ = "0.1.0"

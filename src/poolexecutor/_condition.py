@@ -16,21 +16,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-if TYPE_CHECKING:
-    _ReentrantLock = threading.Condition
-else:
-    _ReentrantLock = type(threading.RLock())
-
-
-class FutureCondition(_ReentrantLock):
-    """A condition that is cheap to make: it is its own lock, and what `wait` needs, `wait` makes.
+class ConditionMethods:
+    """What makes a reentrant lock a condition that is cheap to make: it is its own lock.
 
     Taking and releasing it are the lock's own steps, in C. The rest is borrowed from
     `threading.Condition`, which asks no more of its instance than a lock's private methods.
     """
 
-    # Slots, and no `__init__`, which would cost more than the rest: who makes one sets them.
-    __slots__ = ("future_waiters", "log", "sleepers")
+    # No `__init__`, which would cost more than the rest: who makes one sets these.
+    __slots__ = ()
 
     future_waiters: list[Any]  # those of the future, for `wait` and `as_completed`
     sleepers: deque[Any] | None  # the condition's own; None until somebody waits
@@ -52,7 +46,7 @@ class FutureCondition(_ReentrantLock):
             # nothing sleeps on.
             for event in self.log[:]:
                 release = getattr(event, "release", None)
-                if release is not None and not isinstance(event, FutureCondition):
+                if release is not None and type(event) not in CONDITIONS:
                     try:
                         release()
                     except RuntimeError:
@@ -61,16 +55,43 @@ class FutureCondition(_ReentrantLock):
         def notify_all(self) -> None:
             self.notify(len(self._waiters))
 
-    def notify_sleepers(self) -> None:
-        """As `notify_all`, for those in `wait` only; for the future, which wakes others itself."""
-        if self.sleepers:
-            threading.Condition.notify(self, len(self.sleepers))
-
-    if not TYPE_CHECKING:
-
         def _at_fork_reinit(self) -> None:
             super()._at_fork_reinit()
             self.sleepers = None
+
+    def notify_sleepers(self) -> None:
+        """As `notify_all`, for those in `wait` only; for the future, which wakes others itself."""
+        if self.sleepers:
+            threading.Condition.notify(self, len(self.sleepers))  # type: ignore[arg-type]
+
+
+def _over(lock_type: type) -> Any:
+    slots = {"__slots__": ("future_waiters", "log", "sleepers"), "__module__": __name__}
+    return type("FutureCondition", (ConditionMethods, lock_type), slots)
+
+
+if TYPE_CHECKING:
+
+    class FutureCondition(ConditionMethods, threading.Condition):
+        """A condition for a future, over the usual lock."""
+
+else:
+    FutureCondition = _over(type(threading.RLock()))
+
+# gevent and eventlet put another one there, perhaps after we were imported, and theirs excludes
+# green threads, too. A condition is made with the one of the day.
+RLOCK: Any = threading.RLock
+CONDITIONS: set[type] = {FutureCondition}  # all that there are, to recognise one
+_others: dict[Any, type[FutureCondition]] = {}  # by what makes their lock
+
+
+def other_condition() -> FutureCondition:
+    """A condition for a future while `threading.RLock` is not the one that we found."""
+    make = threading.RLock
+    if make not in _others:
+        _others[make] = _over(type(make()))
+        CONDITIONS.add(_others[make])
+    return _others[make]()
 
 
 class SettledCondition:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import threading
+import weakref
 from concurrent.futures import thread as _thread
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from ._lifecycle import may_still_submit
 from ._map import check_buffersize, map_in_order
 from ._request import WorkRequest
+from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
 from ._work_queue import IdleCount, WorkQueue
+from ._worker import worker_of_this_thread
 from ._workforce import INITIALIZER_FAILED, Workforce
 from .errors import BrokenThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from ._future import PoolFuture
+    from ._stats import PoolStats
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +40,33 @@ class _Owner:
         self._workforce.close()
 
 
+class CurrentWorker(NamedTuple):
+    """The worker that runs the calling task, as `current_worker` gives it.
+
+    Attributes:
+        name: Its thread's.
+        pool: The executor; None if its user has let go of it.
+        context: What `worker_context` gave; None without it.
+    """
+
+    name: str
+    pool: PoolExecutor | None
+    context: Any
+
+
+def current_worker() -> CurrentWorker | None:
+    """The worker that runs the calling code; None outside of a pool's tasks.
+
+    Also in an initializer and in `worker_context`.
+    """
+    worker = worker_of_this_thread()
+    if worker is None:
+        return None
+    workforce = worker.crew
+    pool = workforce.executor() if isinstance(workforce, Workforce) else None
+    return CurrentWorker(worker.thread.name, pool, worker.context)
+
+
 class PoolExecutor(StandardExecutor):
     """A thread pool to be used wherever `concurrent.futures.ThreadPoolExecutor` is.
 
@@ -49,11 +79,23 @@ class PoolExecutor(StandardExecutor):
         thread_name_prefix: Of the threads' names.
         initializer: Called in each worker before its first task. If it raises, the pool is broken.
         initargs: Its arguments.
+        min_workers: How many threads are started at once and kept though idle.
+        idle_timeout: Seconds without work after which a worker above the minimum leaves, the one
+            that has been idle for longest first; None, never.
+        worker_context: Called in each worker after the initializer; the context manager that it
+            returns is entered before the first task, and left when the worker leaves.
+            `current_worker().context` is what it gave. If it raises, the pool is broken; what it
+            raises on leaving is logged.
+        daemon: Interpreter exit does not wait for tasks that still run.
+        cancel_on_interrupt: A `with` block that ends by Ctrl-C (KeyboardInterrupt), or is
+            interrupted while it waits at its end, cancels what has not started and waits for what
+            runs. By default it finishes all that is queued, as the standard pool's does.
         ctxkwargs: For `prepare_context` of a subclass, since Python 3.14.
 
     Raises:
-        ValueError: `max_workers` is not above 0.
-        TypeError: `initializer` cannot be called.
+        ValueError: `max_workers` is not above 0, or another number does not fit.
+        TypeError: `initializer` or `worker_context` cannot be called, or a number is none.
+        RuntimeError: The system has no thread for `min_workers`.
     """
 
     __threads: set[threading.Thread]
@@ -64,22 +106,45 @@ class PoolExecutor(StandardExecutor):
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        min_workers: int = 0,
+        idle_timeout: float | None = None,
+        worker_context: Callable[[], AbstractContextManager[Any]] | None = None,
+        daemon: bool = False,
+        cancel_on_interrupt: bool = False,
         **ctxkwargs: Any,
     ) -> None:
+        min_workers = checked_count("min_workers", min_workers)
+        if worker_context is not None and not callable(worker_context):
+            raise TypeError("worker_context must be a callable")
         # First of all, since the base class sets what the properties below keep in it.
         workforce = self.__workforce = Workforce(
-            initializer, initargs, getattr(self, "BROKEN", BrokenThreadPool)
+            initializer,
+            initargs,
+            getattr(self, "BROKEN", BrokenThreadPool),
+            worker_context=worker_context,
+            idle_timeout=checked_seconds("idle_timeout", idle_timeout),
+            daemon=True if daemon else None,
         )
         super().__init__(max_workers, thread_name_prefix, initializer, initargs, **ctxkwargs)
+        workforce.bounds = workforce.bounds.resized(None, min_workers)
+        workforce.executor = weakref.ref(self)
+        self.__cancels_on_interrupt = bool(cancel_on_interrupt)
         self.__is_standard = _overrides_workers(type(self))
         if self.__is_standard:
             workforce.is_open = False
+            if min_workers or daemon or worker_context or idle_timeout is not None:
+                raise ValueError(
+                    f"{type(self).__name__} makes its workers itself, so it cannot have"
+                    " min_workers, idle_timeout, worker_context or daemon"
+                )
         else:
             self.__dict__["_work_queue"] = WorkQueue(
                 workforce, getattr(self, "_create_worker_context", None)
             )
             self.__dict__["_idle_semaphore"] = IdleCount(workforce)
             self.__owner = _Owner(workforce)
+            workforce.start_minimum()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
         """Have ``fn(*args, **kwargs)`` called in a worker.
@@ -101,18 +166,25 @@ class PoolExecutor(StandardExecutor):
         if not workforce.is_open or _thread._shutdown:
             if self.__is_standard:
                 return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]  # its Future
-            self.__refuse()
+            try:
+                self.__refuse()
+            except RuntimeError:
+                workforce.refusals.append(None)
+                raise
         request = WorkRequest(fn, args, kwargs)
         try:
             requests = workforce.requests
             requests.append(request)
             # As requests.has_idle() and summon(), without the calls.
-            if requests.idle[-1:] or len(workforce.workers) < workforce.max_workers:
+            if requests.idle[-1:] or len(workforce.workers) < workforce.bounds.limit:
                 self._adjust_thread_count()
             if not workforce.is_open or _thread._shutdown:
                 self.__look_again(request)
         except BaseException as error:
-            if request._withdraw() or not isinstance(error, RuntimeError):
+            withdrawn = request._withdraw()
+            if withdrawn:
+                workforce.disclaim(request)
+            if withdrawn or not isinstance(error, RuntimeError):
                 raise
             # A worker was faster than the refusal: accepted, then.
         return request
@@ -163,20 +235,132 @@ class PoolExecutor(StandardExecutor):
         check_buffersize(buffersize)
         return map_in_order(self, fn, iterables, timeout, buffersize)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
+    ) -> None:
         """Take no more calls; finish what is queued. May be called again.
 
         Args:
             wait: Return when all workers have left. In a worker of this pool, when all others
                 have, but for those that wait here themselves.
             cancel_futures: Cancel what has not started.
+            timeout: Seconds to wait at most; None, without limit.
+
+        Raises:
+            TimeoutError: The workers have not left in time. They go on; call again to wait again.
+            ValueError: `timeout` is negative, or given without `wait`.
         """
+        timeout = checked_seconds("timeout", timeout)
+        if timeout is not None and not wait:
+            raise ValueError("timeout is for wait=True")
         if self.__is_standard:
-            super().shutdown(wait, cancel_futures=cancel_futures)
+            super().shutdown(wait and timeout is None, cancel_futures=cancel_futures)
         # Also of one that the base class serves: it may have had workers of ours before.
         self.__workforce.close(cancel_futures)
         if wait:
-            self.__workforce.join()
+            self.__workforce.join(timeout)
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
+        """Shut down and wait, see `cancel_on_interrupt`; exceptions go on."""
+        if not self.__cancels_on_interrupt:
+            super().__exit__(kind, value, traceback)
+            return
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        try:
+            self.shutdown(wait=True, cancel_futures=interrupted)
+        except KeyboardInterrupt:
+            self.shutdown(wait=True, cancel_futures=True)
+            raise
+
+    # --- workers ------------------------------------------------------------------------------
+
+    def resize(
+        self,
+        max_workers: int | None = None,
+        *,
+        min_workers: int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Change how many workers there may be, and how many are kept. Takes effect at once.
+
+        More: workers are started for what is queued. Fewer: idle workers leave at once, those
+        that were idle for longest first, busy ones after their task; no task is interrupted.
+
+        Args:
+            max_workers: The new limit; 0 pauses the pool: what is queued waits for the next
+                `resize`. None leaves it.
+            min_workers: The new minimum; None leaves it.
+            wait: Return when all that have to leave have left; in a task, all others.
+            timeout: Seconds to wait at most; None, without limit.
+
+        Raises:
+            TypeError, ValueError: A value does not fit. Nothing is changed then.
+            TimeoutError: They have not left in time. They will.
+            RuntimeError: The pool is shut down or broken, or its workers are not its own; or no
+                worker is left and the system has no thread to give: what is queued stays queued.
+        """
+        if max_workers is None and min_workers is None:
+            raise TypeError("resize needs max_workers, min_workers, or both")
+        if max_workers is not None:
+            max_workers = checked_count("max_workers", max_workers)
+        if min_workers is not None:
+            min_workers = checked_count("min_workers", min_workers)
+        timeout = checked_seconds("timeout", timeout)
+        if timeout is not None and not wait:
+            raise ValueError("timeout is for wait=True")
+        workforce = self.__own_workforce("resize")
+        bounds = workforce.bounds.resized(max_workers, min_workers)
+        if workforce.broken:
+            raise getattr(self, "BROKEN", BrokenThreadPool)(workforce.broken)
+        if workforce.closing:
+            raise RuntimeError("cannot resize after shutdown")
+        workforce.resize(bounds)
+        if wait and not workforce.wait_for_size(timeout):
+            raise TimeoutError("not all surplus workers have left in time")
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until nothing is queued or running. The pool stays open.
+
+        In a task of this pool: nothing but this task, and others that wait here.
+
+        Args:
+            timeout: Seconds to wait at most; None, without limit.
+
+        Raises:
+            TimeoutError: There is still work after `timeout` seconds.
+            NoWorkersAvailable: The pool is paused, and what is queued would wait for ever.
+            TypeError, ValueError: `timeout` is no time.
+            RuntimeError: The pool's workers are not its own.
+        """
+        timeout = checked_seconds("timeout", timeout)
+        if not self.__own_workforce("drain").drain(timeout):
+            raise TimeoutError("there is still work after the time-out")
+
+    def stats(self) -> PoolStats:
+        """Counts of workers and requests, cheap enough to be asked for every second.
+
+        Raises:
+            RuntimeError: The pool's workers are not its own.
+        """
+        return self.__own_workforce("stats").stats()
+
+    def __own_workforce(self, what: str) -> Workforce:
+        if self.__is_standard:
+            raise RuntimeError(
+                f"no {what} here: {type(self).__name__} brings a queue or workers of its own"
+            )
+        return self.__workforce
+
+    @property
+    def max_workers(self) -> int:
+        """How many workers there may be; 0 while the pool is paused. See `resize`."""
+        return self.__workforce.bounds.limit
+
+    @property
+    def min_workers(self) -> int:
+        """How many workers are kept though idle. See `resize`."""
+        return self.__workforce.bounds.minimum
 
     def __hand_over_to_base(self) -> None:
         """Somebody brings a queue of his own, bounded or ordered: the base class serves it.
@@ -208,15 +392,13 @@ class PoolExecutor(StandardExecutor):
 
         @property
         def _max_workers(self) -> int:
-            return self.__workforce.max_workers
+            return self.__workforce.bounds.maximum
 
         @_max_workers.setter
         def _max_workers(self, value: int) -> None:
-            # The standard pool takes 2.5 and starts 3 threads.
-            limit = sys.maxsize if value == math.inf else math.ceil(value)
-            if limit <= 0:
-                raise ValueError("max_workers must be greater than 0")
-            self.__workforce.set_max_workers(limit)
+            maximum = checked_maximum(value)
+            bounds = self.__workforce.bounds
+            self.__workforce.resize(Bounds(maximum, min(bounds.minimum, maximum)))
 
         @property
         def _threads(self) -> set[threading.Thread]:

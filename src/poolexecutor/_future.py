@@ -55,7 +55,14 @@ from concurrent.futures._base import (
 )
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ._condition import NO_WAITERS, SETTLED, FutureCondition
+from ._condition import (
+    CONDITIONS,
+    NO_WAITERS,
+    RLOCK,
+    SETTLED,
+    FutureCondition,
+    other_condition,
+)
 from ._done_callbacks import DoneCallbacks
 
 if TYPE_CHECKING:
@@ -67,9 +74,15 @@ _UNRETRIEVED_LOGGER = logging.getLogger("poolexecutor")
 
 
 class Claim:
-    """Who runs a request. A worker has one for life; nothing but its identity counts."""
+    """Who runs a request. A worker has one for life; for the log nothing but its identity counts.
 
-    __slots__ = ()
+    It takes down how the requests that its owner met have ended.
+    """
+
+    __slots__ = ("cancelled", "completed", "failed")
+
+    def __init__(self) -> None:
+        self.completed = self.failed = self.cancelled = 0
 
 
 class ByHand:
@@ -131,25 +144,26 @@ class _ConditionOnDemand:
             future._condition = condition = future._pe_condition or SETTLED
             return condition
         log = future._pe_log
-        mine = condition = FutureCondition()
+        mine = FutureCondition() if threading.RLock is RLOCK else other_condition()
         waiters: list[Any] = []
         mine.future_waiters = waiters
         mine.sleepers = None
         mine.log = log
         log.append(mine)
         if log[0] is not mine:
-            _, final, condition = future._fold()
-            if condition is not mine:
+            _, final, first = future._fold()
+            if first is not mine:
                 mine.log = ()
-            if condition is None:
+            if first is None:
                 if final is not None:
                     future._publish()
                 future._condition = SETTLED
                 return SETTLED
-            waiters = condition.future_waiters
-        future._pe_condition = future._condition = condition
+            mine = first
+            waiters = first.future_waiters
+        future._pe_condition = future._condition = mine
         future._waiters = waiters
-        return condition
+        return mine
 
 
 class _WaitersOnDemand:
@@ -205,7 +219,7 @@ class PoolFuture(Future[T]):
             elif event is CANCELLED_AND_NOTIFIED or kind is Failed:
                 if claim is None:
                     return None, event, condition
-            elif kind is FutureCondition and condition is None:
+            elif kind in CONDITIONS and condition is None:
                 condition = event
         return claim, None, condition
 
@@ -252,7 +266,7 @@ class PoolFuture(Future[T]):
         """Release the threads that sleep in `result`, and tell the waiters of `wait`."""
         for event in self._pe_log[:]:
             kind = type(event)
-            if kind not in _NOT_A_LOCK and not isinstance(event, str):
+            if not (kind in _NOT_A_LOCK or kind in CONDITIONS or isinstance(event, str)):
                 try:
                     event.release()
                 except RuntimeError:
@@ -561,4 +575,4 @@ class PoolFuture(Future[T]):
         return where + _base._STATE_TO_DESCRIPTION_MAP[state] + ">"
 
 
-_NOT_A_LOCK: Final = frozenset([Claim, ByHand, Failed, list, FutureCondition])
+_NOT_A_LOCK: Final = frozenset([Claim, ByHand, Failed, list])

@@ -61,30 +61,39 @@ class _ExitNotice:
         self._sleepers.wake_all()
 
 
-def enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
-    """Have the exit hook call ``sleepers.wake_all()`` and join `thread`; called in `thread`.
+def enter_exit_table(thread: threading.Thread, sleepers: Wakeable, own: bool) -> None:
+    """Have the exit hook call ``sleepers.wake_all()`` and join `thread`.
 
-    The table may only change under the standard library's lock. A finalizer run by the garbage
-    collector in this thread may want the same lock, so nothing is allocated while it is held.
+    Both the thread itself and its starter do so: outsiders look for the threads of a pool in the
+    table, and may do it when `submit` has returned; and nobody but the hook would wait for a
+    daemon thread, and it may come before such a thread has got that far.
+
+    The table may only change under the standard library's lock, lest the hook trips over it. A
+    finalizer run by the garbage collector in this thread may want the same lock, so nothing is
+    allocated while it is held. A starter may hold it already, or be interrupted by a signal
+    handler that wants it; so it does not wait for it, and in the main thread, where signal
+    handlers run, does without: the hook runs there too, and not meanwhile.
+
+    Args:
+        thread: A worker.
+        sleepers: Its pool's.
+        own: Whether this is called in `thread`.
     """
     table = _thread._threads_queues
     notice = _ExitNotice(sleepers)
     key = weakref.ref(thread, table._remove)  # type: ignore[attr-defined]  # private
-    with _thread._global_shutdown_lock:  # read anew each time: gevent replaces it
+    lock = _thread._global_shutdown_lock  # read anew each time: gevent replaces it
+    if own:
+        with lock:
+            if not _thread._shutdown:
+                table.data[key] = notice  # type: ignore[attr-defined]  # a WeakKeyDictionary
+    elif threading.current_thread() is threading.main_thread():
         if not _thread._shutdown:
-            table.data[key] = notice  # type: ignore[attr-defined]  # a WeakKeyDictionary
-
-
-def try_to_enter_exit_table(thread: threading.Thread, sleepers: Wakeable) -> None:
-    """As `enter_exit_table`, if the lock is free; in the starter, which may hold it itself.
-
-    For daemon threads, whose starters are daemon threads: no signal handler runs in them.
-    """
-    lock = _thread._global_shutdown_lock
-    if lock.acquire(blocking=False):
+            table.data[key] = notice  # type: ignore[attr-defined]  # as above
+    elif lock.acquire(blocking=False):
         try:
             if not _thread._shutdown:
-                _thread._threads_queues[thread] = _ExitNotice(sleepers)  # type: ignore[index]  # Mapping
+                table.data[key] = notice  # type: ignore[attr-defined]  # as above
         finally:
             lock.release()
 

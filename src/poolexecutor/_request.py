@@ -12,7 +12,8 @@ What the queue holds must answer to four verbs, whatever it is:
   again, because it was not claimed; otherwise it is settled.
 - ``_fail(error)``: settle it with `error`, if it has not started.
 - ``_orphan(error)``: in the child of a fork, where nobody will run it: settle it with `error`.
-- ``cancel()``: as a future's.
+- ``_has_ended()``: whether it is settled.
+- ``cancel()``, ``cancelled()``: as a future's.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from concurrent.futures._base import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._condition import FutureCondition
-from ._future import ByHand, Claim, Failed, PoolFuture, _Unretrieved
+from ._condition import CONDITIONS, FutureCondition
+from ._future import _CANCELLED_STATES, ByHand, Claim, Failed, PoolFuture, _Unretrieved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +84,12 @@ class WorkRequest(PoolFuture[T]):
         except BaseException as error:
             # The traceback holds this frame, so the frame must hold nothing of the request.
             fn = args = kwargs = None
-            self._finish_with(error)
+            self._finish_with(error, claim)
             del self, log, first
         else:
             self._result = result
             log.append(FINISHED)
+            claim.completed += 1  # between the event and the waking: who was woken sees it counted
             if log[1] is FINISHED:  # claim and end: nobody asked for anything
                 self._state = FINISHED
             elif type(first) is list and log[2] is FINISHED:  # one callback, claim, and end
@@ -108,13 +110,16 @@ class WorkRequest(PoolFuture[T]):
         # Its author may have been interrupted between the event and the waking.
         if self._fold()[1] is not None:
             self._settle()
+        if self._state in _CANCELLED_STATES:
+            claim.cancelled += 1
         return False
 
-    def _finish_with(self, error: BaseException) -> None:
+    def _finish_with(self, error: BaseException, claim: Claim) -> None:
         """Settle a call that raised. Errors that nobody looks at are logged when they go."""
         self._pe_unretrieved = _Unretrieved(error)
         self._exception = error
         self._pe_log.append(FINISHED)
+        claim.failed += 1
         self._settle_own()
 
     def _settle_own(self) -> None:
@@ -127,7 +132,7 @@ class WorkRequest(PoolFuture[T]):
                 cells.append(event)
             elif kind is _RAW_LOCK:
                 sleepers.append(event)
-            elif kind is FutureCondition:
+            elif kind in CONDITIONS:
                 condition = condition or event
             elif event is FINISHED:
                 break
@@ -173,6 +178,7 @@ class WorkRequest(PoolFuture[T]):
                 self._let_go()
                 self._exception = error
                 self._pe_log.append(FINISHED)
+                claim.failed += 1
             self._settle_own()
         return True
 
@@ -182,6 +188,9 @@ class WorkRequest(PoolFuture[T]):
         if self._fold()[1] is outcome:
             self._let_go()
             self._settle()
+
+    def _has_ended(self) -> bool:
+        return self._fold()[1] is not None
 
     def _withdraw(self) -> bool:
         """See to it that the call is never made; False if a worker has it."""
@@ -217,10 +226,11 @@ class ForeignRequest:
     carry a copy of it.
     """
 
-    __slots__ = ("_context", "item")
+    __slots__ = ("_context", "_is_over", "item")
 
     def __init__(self, item: Any, context: tuple[Any, ...]) -> None:
         self.item = item
+        self._is_over = False  # before it is counted
         self._context = context  # what item.run takes: a worker context since Python 3.14
 
     def _run(self, claim: Claim) -> None:
@@ -229,6 +239,18 @@ class ForeignRequest:
         except BaseException:
             # Raised by a done-callback, or because the user finished the future himself.
             LOGGER.critical("Exception in worker", exc_info=True)
+        self._is_over = True
+        future = getattr(self.item, "future", None)  # programs bring items of their own making
+        if getattr(future, "_state", None) in _CANCELLED_STATES:
+            claim.cancelled += 1
+        elif getattr(future, "_exception", None) is not None:
+            claim.failed += 1
+        else:
+            claim.completed += 1
+
+    def _has_ended(self) -> bool:
+        future = getattr(self.item, "future", None)
+        return self._is_over or getattr(future, "_state", None) in _CANCELLED_STATES
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:
         if self.item.future._state == PENDING:
@@ -262,3 +284,6 @@ class ForeignRequest:
             except RuntimeError:
                 pass  # told before
         return cancelled
+
+    def cancelled(self) -> bool:
+        return bool(self.item.future.cancelled())

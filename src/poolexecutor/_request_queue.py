@@ -24,13 +24,14 @@ A thread that takes out its own lock owes nothing. One whose lock was taken by a
 This is why an entry is never left behind by a thread that has found work: a giver would call
 it, and its request would wait for a thread that is busy.
 
-`take` and `wake_one` are single steps of C code, composed of C callables, so that no signal
-handler and no asynchronous exception can come between the taking and the keeping.
+`take`, `wake_one` and `wake_oldest` are single steps of C code, composed of C callables, so that no
+signal handler and no asynchronous exception can come between the taking and the keeping.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,7 +55,9 @@ class Request(Protocol):
     def _abandon(self, claim: Claim, error: BaseException) -> bool: ...
     def _fail(self, error: BaseException) -> None: ...
     def _orphan(self, error: BaseException) -> None: ...
+    def _has_ended(self) -> bool: ...
     def cancel(self) -> bool: ...
+    def cancelled(self) -> bool: ...
 
 
 class RequestQueue:
@@ -66,7 +69,9 @@ class RequestQueue:
         self.in_hand: list[list[Request]] = []  # what `settle_all` has taken out
         self.append = self.requests.append
         # None is in neither collection, so these iterators never end.
-        self._wake: Iterator[None] = map(methodcaller("release"), iter(self.idle.pop, None))
+        release = methodcaller("release")
+        self._wake: Iterator[None] = map(release, iter(self.idle.pop, None))
+        self._wake_oldest: Iterator[None] = map(release, iter(partial(self.idle.pop, 0), None))
 
     def taker(self, slot: list[Request]) -> Iterator[None]:
         """An iterator whose `next` moves the first request into `slot`; IndexError if none."""
@@ -89,12 +94,20 @@ class RequestQueue:
             return False
         return True
 
+    def wake_oldest(self) -> bool:
+        """Call the thread that has been parked for longest; False if none is parked."""
+        try:
+            next(self._wake_oldest)
+        except IndexError:
+            return False
+        return True
+
     def wake_all(self) -> None:
         """Call every parked thread."""
         while self.wake_one():
             pass
 
-    def park(self, lock: Lock, must_look: Callable[[], bool], timeout: float | None = None) -> None:
+    def park(self, lock: Lock, must_look: Callable[[], bool], timeout: float | None = None) -> bool:
         """Sleep until called; not at all if there is a request, or `must_look` says so.
 
         Args:
@@ -102,14 +115,21 @@ class RequestQueue:
             must_look: Asked after the lock is in `idle`, so that what it tells about and
                 whoever calls `wake_all` after changing it cannot miss each other.
             timeout: Seconds to sleep at most; None, without limit.
+
+        Returns:
+            True if nobody has called within `timeout`.
         """
         self.idle.append(lock)
         if self.has_requests() or must_look():
             if self.unpark(lock):
-                return
-        elif timeout is not None and (lock.acquire(True, max(timeout, 0)) or self.unpark(lock)):
-            return
+                return False
+        elif timeout is not None:
+            if lock.acquire(True, max(timeout, 0)):
+                return False
+            if self.unpark(lock):
+                return True
         lock.acquire()
+        return False
 
     def unpark(self, lock: Lock) -> bool:
         """Take `lock` out of `idle`; False if a waker was faster."""
@@ -119,8 +139,13 @@ class RequestQueue:
             return False
         return True
 
-    def settle_all(self, settle: Callable[[Request], object]) -> None:
-        """Take out all requests and call `settle` for each. Runs done-callbacks."""
+    def settle_all(self, settle: Callable[[Request], object]) -> int:
+        """Take out all requests and call `settle` for each. Runs done-callbacks.
+
+        Returns:
+            For how many.
+        """
+        count = 0
         slot: list[Request] = []
         take = self.taker(slot)
         self.in_hand.append(slot)
@@ -129,9 +154,10 @@ class RequestQueue:
                 try:
                     next(take)
                 except IndexError:
-                    return
+                    return count
                 settle(slot[0])
                 slot.clear()
+                count += 1
         finally:
             self.requests.extendleft(slot)  # interrupted: it keeps its place
             self.in_hand = [other for other in self.in_hand if other is not slot]

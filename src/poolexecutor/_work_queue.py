@@ -51,8 +51,13 @@ class Nothing:
 
     _orphan = _fail
 
+    def _has_ended(self) -> bool:
+        return True
+
     def cancel(self) -> bool:
         return True
+
+    cancelled = cancel
 
 
 class WorkQueue:

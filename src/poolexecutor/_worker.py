@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures._base import LOGGER
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._future import Claim
 from ._lifecycle import mark_as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from ._request_queue import Request, RequestQueue
+
+
+class Crew(Protocol):
+    """What a worker asks of the workers' common affairs; see `_workforce`."""
+
+    idle_timeout: float | None
+    is_shrinking: bool
+
+    def prepare(self, worker: WorkerThread) -> bool: ...
+    def must_leave(self) -> bool: ...
+    def must_look(self) -> bool: ...
+    def may_leave(self, worker: WorkerThread, expired: bool) -> bool: ...
+    def depart(self, worker: WorkerThread) -> None: ...
 
 
 class _Begun:
@@ -48,43 +62,55 @@ class _Begun:
         self._lock.acquire()
 
 
+# The worker of each thread that is one, by the thread's identifier.
+_current: dict[int, WorkerThread] = {}
+
+
 class WorkerThread:
     """One thread of a pool. Its states are told in `_workforce`.
 
-    Touched by its own thread alone, but for: `birth`, popped once, by the thread when it begins or
-    by the starter when it gives up; `is_listed`, set by both; `_lock`, released by whoever calls
-    the worker; `slot`, read by the child after a fork.
+    Touched by its own thread alone, but for: `birth`, popped once, by the thread when it begins
+    or by the starter when it gives up; `is_listed`, set by the starter; `lock`, released by whoever
+    calls the worker; `slot`, `wakes` and the claim's counts, read by others.
     """
 
-    def __init__(
-        self,
-        requests: RequestQueue,
-        prepare: Callable[[WorkerThread], bool],
-        must_leave: Callable[[], bool],
-        depart: Callable[[WorkerThread], None],
-        name: str,
-    ) -> None:
+    def __init__(self, requests: RequestQueue, crew: Crew, name: str, daemon: bool | None) -> None:
         self.claim = Claim()
         self.slot: list[Request] = []  # the request that it runs
         self.birth = [self]
         self.is_listed = False  # in the executor's _threads; it may have been taken out there
-        self._requests = requests
-        self._take = requests.taker(self.slot)
-        self._prepare = prepare
-        self._must_leave = must_leave
-        self._depart = depart
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        self.wakes = 0  # how often it was called, or expired; counted before it looks for work
+        self.context: Any = None  # what `worker_context` gave
+        self.lock = threading.Lock()
+        self.lock.acquire()
         self.gone = threading.Lock()  # held until its thread has departed, or was given up
         self.gone.acquire()
-        self.thread = threading.Thread(name=name, target=self.run)
+        self._requests = requests
+        self._take = requests.taker(self.slot)
+        self._crew = crew
+        self._entered: AbstractContextManager[Any] | None = None
+        self.thread = threading.Thread(name=name, target=self.run, daemon=daemon)
         self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]  # private
         mark_as_worker(self.thread)
 
+    @property
+    def crew(self) -> Crew:
+        """The workforce that it belongs to."""
+        return self._crew
+
+    def is_running(self) -> bool:
+        """Whether it has a request that has not ended."""
+        return any(not request._has_ended() for request in self.slot[:])
+
     def disown(self, at_end: Callable[[], None]) -> None:
         """In the child of a fork in this worker's task: leave after it, then call `at_end`."""
-        self._must_leave = lambda: True
-        self._depart = lambda worker: at_end()
+        self._entered = None  # the parent's
+        self._crew = _Nobody(at_end)
+
+    def enter(self, manager: AbstractContextManager[Any]) -> None:
+        """Enter the worker's context, to be left when the worker leaves."""
+        self.context = manager.__enter__()
+        self._entered = manager
 
     def run(self) -> None:
         """The thread's life."""
@@ -93,18 +119,24 @@ class WorkerThread:
         try:
             try:
                 given_up = not self._is_wanted()
-                if not given_up and self._prepare(self):
-                    self._work()
+                if not given_up:
+                    _current[threading.get_ident()] = self
+                    if self._crew.prepare(self):
+                        self._work()
             except BaseException as error:
                 # Raised into this thread from outside: tasks and callbacks cannot get here.
                 struck = error
                 self._hand_back(error)
         finally:
             try:
-                if not given_up:
-                    self._depart(self)
+                self._leave_context()
             finally:
-                self.let_go()
+                _current.pop(threading.get_ident(), None)
+                try:
+                    if not given_up:
+                        self._crew.depart(self)
+                finally:
+                    self.let_go()
         if struck is not None:  # last, since logging runs user code
             LOGGER.critical("Exception in worker", exc_info=struck)
 
@@ -116,6 +148,14 @@ class WorkerThread:
             return False
         return True
 
+    def _leave_context(self) -> None:
+        manager, self._entered = self._entered, None
+        if manager is not None:
+            try:
+                manager.__exit__(None, None, None)
+            except BaseException:
+                LOGGER.exception("exception on leaving the context of a worker")
+
     def let_go(self) -> None:
         """Release those who wait for `gone`."""
         try:
@@ -125,7 +165,10 @@ class WorkerThread:
 
     def _work(self) -> None:
         take, slot, claim = self._take, self.slot, self.claim
+        expired = False  # whether it has just been idle for too long
         while True:
+            if self._crew.is_shrinking and self._crew.may_leave(self, expired=False):
+                return
             try:
                 next(take)
             except IndexError:
@@ -133,15 +176,55 @@ class WorkerThread:
             else:
                 slot[0]._run(claim)
                 slot.clear()
+                expired = False
                 continue
-            if self._must_leave():
+            crew = self._crew
+            if crew.must_leave() or (expired and crew.may_leave(self, expired=True)):
                 return
-            self._requests.park(self._lock, self._must_leave)
+            expired = self._requests.park(self.lock, crew.must_look, crew.idle_timeout)
+            self.wakes += 1
 
     def _hand_back(self, error: BaseException) -> None:
         """Leave nothing behind: neither a lock among the idle nor a request in the slot."""
-        self._requests.unpark(self._lock)
+        self._requests.unpark(self.lock)
         for request in self.slot[:]:
             if not request._abandon(self.claim, error):
                 self._requests.requests.appendleft(request)
         self.slot.clear()
+
+
+class _Nobody:
+    """The crew of a worker that is alone in the child of a fork."""
+
+    idle_timeout: float | None = None
+    is_shrinking = False
+
+    def __init__(self, at_end: Callable[[], None]) -> None:
+        self._at_end = at_end
+
+    def prepare(self, worker: WorkerThread) -> bool:
+        return False
+
+    def must_leave(self) -> bool:
+        return True
+
+    must_look = must_leave
+
+    def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
+        return True
+
+    def depart(self, worker: WorkerThread) -> None:
+        self._at_end()
+
+
+def worker_of_this_thread() -> WorkerThread | None:
+    """The worker that runs the calling code; None in a thread of no pool."""
+    return _current.get(threading.get_ident())
+
+
+def forget_other_workers() -> None:
+    """In the child of a fork, where identifiers of threads that are gone come again."""
+    me = threading.get_ident()
+    for ident in list(_current):
+        if ident != me:
+            _current.pop(ident, None)

@@ -1,4 +1,4 @@
-"""All workers of one pool: start, call, replace, close.
+"""All workers of one pool: start, call, replace, resize, expire, close.
 
 Protocol
 --------
@@ -11,29 +11,32 @@ state      it is found in                       leaves it when
 STARTING   `workers`                            its thread pops `birth` -> SEARCHING; or its
                                                 starter does: the start failed -> GONE
 SEARCHING  `workers`                            it takes a request -> RUNNING; finds none ->
-                                                PARKED; finds none and the pool or the
-                                                interpreter closes, or is hit by an exception
-                                                from outside -> GONE
+                                                PARKED; may leave -> LEAVING; is hit by an
+                                                exception from outside -> GONE
 RUNNING    `workers`, request in `slot`         the request is settled -> SEARCHING
-PARKED     `workers`, lock in `requests.idle`   it is called -> SEARCHING
+PARKED     `workers`, lock in `requests.idle`   it is called, or has been idle for too long
+                                                -> SEARCHING
+LEAVING    `workers`, `leaving` if by size      it has left its context -> GONE
 GONE       `threads`, if it left in the end
 =========  ===================================  =================================================
 
-Who touches what: `workers` grows under `_starting` only, so it never exceeds `max_workers`; a
-worker takes itself out in `depart`, *before* it looks at the queue for the last time. Who queues a
-request looks at `workers` after that. So either the one counts the worker as gone and starts
-another, or the other sees the request and does (the order of `_request_queue`, once more).
+`workers` grows under `_starting` only, so it never exceeds the limit; a worker takes itself out in
+`depart`, *before* it looks at the queue for the last time. Who queues a request looks at `workers`
+after that: one counts the worker as gone, or the other sees the request.
+
+A worker leaves for size only if `may_leave` says so: it enters `leaving` and counts those before
+it there as gone. Of any two, one counts the other, so no more leave than may. Who takes himself
+out of `leaving` looks whether there are still too many, for those who counted him in vain.
 
 Who wants a thread does not wait for `_starting`, since it could be a signal handler or a finalizer
 on top of its owner. It leaves a ticket first and then tries the lock. If that is taken, its owner
-looks for tickets after releasing it, and finds this one. Only `join` waits for it, if its own
-thread does not have it: who waits for all workers waits for those that are just being started.
+looks for tickets after releasing it. Only `join` waits for it, if its own thread does not have it.
 
-A pool is open, then `closing`, `broken` or `retired`, for good. `is_open` says so to `submit`,
-which looks before and after queueing: the first look refuses, the second finds out that the last
-worker may have left in between, and takes the request back.
-
-No lock is held while user code runs, but for `_starting`, during `Thread.start`.
+`resize` replaces `bounds`, one object; `is_shrinking` says that some workers have to leave. A pool
+is open (paused, if the limit is 0), then `closing`, `broken` or `retired`, for good. `is_open` says
+so to `submit`, which looks before and after queueing: the first look refuses, the second finds out
+that the last worker may have left in between, and takes the request back. No lock is held while
+user code runs, but for `_starting`, during `Thread.start`.
 """
 
 from __future__ import annotations
@@ -42,16 +45,21 @@ import functools
 import itertools
 import sys
 import threading
+import time
 from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any
 
-from . import _lifecycle
+from . import _lifecycle, _sizing
+from ._bell import Bell
 from ._request_queue import Request, RequestQueue
-from ._worker import WorkerThread
-from .errors import BrokenThreadPool
+from ._sizing import Bounds
+from ._stats import Ledger, PoolStats, Tally
+from ._worker import WorkerThread, forget_other_workers, worker_of_this_thread
+from .errors import BrokenThreadPool, NoWorkersAvailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 INITIALIZER_FAILED = "A thread initializer failed, the thread pool is not usable anymore"
 _FORKED = "the process was forked; what was submitted before the fork runs in the parent only"
@@ -67,7 +75,11 @@ class Workforce:
 
     Args:
         initializer: Called with `initargs` in each new worker, or None.
+        initargs: Its arguments.
         broken_type: Of the exception that a failing initializer leaves in futures.
+        worker_context: Called in each new worker; gives the context manager to be entered.
+        idle_timeout: Seconds after which a worker above the minimum leaves, or None.
+        daemon: Whether the threads are daemons; None, as the thread that starts them.
         start: Starts a worker; tests step workers instead.
     """
 
@@ -76,25 +88,41 @@ class Workforce:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         broken_type: type[Exception] = BrokenThreadPool,
+        *,
+        worker_context: Callable[[], AbstractContextManager[Any]] | None = None,
+        idle_timeout: float | None = None,
+        daemon: bool | None = None,
         start: Callable[[WorkerThread], None] = start_thread,
     ) -> None:
-        self.max_workers = 0  # how many there may be at a time; set when known
+        self.bounds = Bounds(1)  # replaced when known
         self.name_prefix = ""  # of the threads' names; set when known
+        self.executor: Callable[[], Any] = lambda: None  # a weak reference, set when known
         self.requests = RequestQueue()
         self.workers: set[WorkerThread] = set()
         self.threads: set[threading.Thread] = set()  # the executor's _threads
         self.is_open = True
+        self.is_shrinking = False
         self.closing = False
         self.retired = False  # somebody else serves the executor; what is queued here is finished
         self.broken: str | bool = False
-        self._next_number = itertools.count().__next__
         self.initializer = initializer
         self.initargs = initargs
+        self.idle_timeout = idle_timeout
+        self.refusals: list[None] = []
+        self.largest = 0
+        self._worker_context = worker_context
+        self._daemon = daemon
+        self._next_number = itertools.count().__next__
         self._broken_type = broken_type
         self._start = start
         self._tickets: list[None] = []
         self._starting = threading.RLock()
+        self._leaving: list[WorkerThread] = []
+        self._changes = Bell()  # rung when a worker parks, leaves, or may have to
         self._joining_inside: set[threading.Thread] = set()
+        self._resizing_inside: list[WorkerThread] = []
+        self._draining_inside: list[WorkerThread] = []
+        self._ledger = Ledger()
         _lifecycle.tell_of_forks(self)
 
     # --- more workers -------------------------------------------------------------------------
@@ -105,16 +133,19 @@ class Workforce:
         Raises:
             RuntimeError: No worker is left and none can be started; all requests have failed.
         """
-        if not self.requests.wake_one() and len(self.workers) < self.max_workers:
-            self._grow()
+        if not self.requests.wake_one() and len(self.workers) < self.bounds.limit:
+            failure = self._grow()
+            if failure is not None:
+                self._report(failure)
 
-    def _grow(self) -> None:
+    def _grow(self) -> BaseException | None:
+        """Start a worker, if one is wanted; returns what has kept it from being started."""
         tickets, starting = self._tickets, self._starting
         tickets.append(None)
         failure: BaseException | None = None
         if starting._is_owned():  # type: ignore[attr-defined]  # private, and Condition's
             if self._is_growing_below():
-                return  # that frame will see the ticket
+                return None  # that frame will see the ticket
             starting.release()  # an interrupt struck just where that frame was to release it
         while tickets[-1:]:
             try:
@@ -133,18 +164,17 @@ class Workforce:
                     starting.release()
                 except RuntimeError:
                     pass  # not acquired
-        if failure is not None:
-            try:
-                self._report(failure)
-            finally:
-                failure = None  # its traceback holds this frame
+        try:
+            return failure
+        finally:
+            failure = None  # its traceback holds this frame
 
     def _report(self, failure: BaseException) -> None:
         """Raise what kept a worker from being started, if that matters to the caller."""
         if isinstance(failure, Exception):
             if self.workers:
                 return  # they will do the work
-            self.requests.settle_all(functools.partial(_fail, failure))
+            self._settle_all(functools.partial(_fail, failure))
         try:
             raise failure
         finally:
@@ -165,83 +195,250 @@ class Workforce:
             self._tickets.pop()
         except IndexError:
             return
-        if not self.requests.wake_one() and len(self.workers) < self.max_workers:
+        if len(self.workers) >= self.bounds.floor and self.requests.wake_one():
+            return
+        if len(self.workers) < self.bounds.limit:
             self._start_worker()
+            if len(self.workers) < self.bounds.floor:
+                self._tickets.append(None)  # one by one up to the minimum
 
     def _start_worker(self) -> None:
-        worker = WorkerThread(
-            self.requests,
-            prepare=self._prepare,
-            must_leave=self._must_leave,
-            depart=self.depart,
-            name=f"{self.name_prefix}_{self._next_number()}",
-        )
+        name = f"{self.name_prefix}_{self._next_number()}"
+        worker = WorkerThread(self.requests, self, name, self._daemon)
         try:
             self.workers.add(worker)
+            self.largest = max(self.largest, len(self.workers))
             self._start(worker)
         except BaseException:
             # Whether its thread was started is for `birth` to say: who pops it decides.
             try:
                 worker.birth.pop()
             except IndexError:
-                pass  # it lives
+                self._list(worker)  # it lives
             else:
                 self.workers.discard(worker)
                 worker.let_go()
             raise
-        if worker in self.workers:  # else it has left already, or this is the child of a fork
-            self._list(worker)
-            if worker.thread.daemon:
-                # Nobody but the exit hook would wait for it, and that may come first.
-                _lifecycle.try_to_enter_exit_table(worker.thread, self.requests)
+        self._list(worker)
 
     def _list(self, worker: WorkerThread) -> None:
-        if not worker.is_listed:  # outsiders may take threads out, and mean it
-            self.threads.add(worker.thread)
-            worker.is_listed = True
+        """Make its thread known. Once, by the starter: outsiders take threads out, and mean it."""
+        if worker not in self.workers:
+            return  # it has left already, or this is the child of a fork
+        if not self._daemon:
+            _lifecycle.enter_exit_table(worker.thread, self.requests, own=False)
+        self.threads.add(worker.thread)
+        worker.is_listed = True
+        if worker not in self.workers and self.is_open:
+            self.threads.discard(worker.thread)  # as `depart` would have
 
-    def set_max_workers(self, limit: int) -> None:
-        """Change how many workers there may be; start those that what is queued can use.
+    def start_minimum(self) -> None:
+        """Start workers up to the minimum.
 
         Raises:
-            RuntimeError: No worker is left and none can be started; all requests have failed.
+            RuntimeError: The system has no thread to give.
         """
-        self.max_workers = limit
-        if self.is_open:  # else they come as needed
-            for _ in range(min(limit - len(self.workers), len(self.requests.requests))):
-                self.summon()
+        if len(self.workers) < self.bounds.floor:
+            failure = self._grow()
+            if failure is not None:
+                try:
+                    raise failure
+                finally:
+                    del failure
+
+    # --- another size -------------------------------------------------------------------------
+
+    def resize(self, bounds: Bounds) -> None:
+        """Have as many workers as `bounds` say: start those that are wanted, call surplus ones.
+
+        Raises:
+            RuntimeError: No worker is left and none can be started. Requests stay queued.
+        """
+        self.bounds = bounds
+        self._shrink()
+        if self.is_open:  # else workers come as needed
+            self._start_wanted()
+        self._changes.ring()
+
+    def _start_wanted(self) -> None:
+        requests = self.requests
+        waiting, idle = len(requests.requests), len(requests.idle)
+        for _ in range(_sizing.to_start(self.bounds, len(self.workers), idle, waiting)):
+            failure = self._grow()
+            try:
+                if failure is not None and (not self.workers or not isinstance(failure, Exception)):
+                    raise failure
+            finally:
+                failure = None  # its traceback holds this frame
+
+    def _shrink(self) -> None:
+        """If there are too many workers, say so, and call those that have been idle for longest.
+
+        `is_shrinking` is cleared by a worker that finds not too many, and looks again after that;
+        both stores are to this object, so they have one order.
+        """
+        leaving = len(self._leaving[:])
+        too_many = _sizing.surplus(self.bounds, len(self.workers) - leaving)
+        if too_many:
+            self.is_shrinking = True
+            for _ in range(too_many):
+                if not self.requests.wake_oldest():
+                    break
+
+    def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
+        """Whether a worker that has no request in hand may leave, for there are others enough."""
+        self._leaving.append(worker)
+        leaving = self._leaving[:].index(worker)
+        if _sizing.may_leave(self.bounds, len(self.workers), leaving, expired):
+            return True
+        self._stop_leaving(worker)
+        return False
+
+    def _stop_leaving(self, worker: WorkerThread) -> None:
+        """The worker has left, or may not; those who counted it as leaving are to look again."""
+        self._leaving.remove(worker)
+        self.is_shrinking = False
+        self._shrink()
+
+    def wait_for_size(self, timeout: float | None) -> bool:
+        """Wait until no worker is left that has to leave; False if `timeout` seconds are up.
+
+        In a worker of this pool: no other. It can leave only after its task.
+        """
+        before = self.workers.copy()
+        deadline = _deadline(timeout)
+        with _Inside(self._resizing_inside, self) as inside:
+            if not self._changes.wait_until(lambda: self._has_its_size(inside), timeout):
+                return False
+        for worker in before - self.workers.copy():
+            if worker.thread is not threading.current_thread():
+                _join_thread(worker.thread, deadline)
+                if worker.thread.is_alive():
+                    return False
+        return True
+
+    def _has_its_size(self, inside: list[WorkerThread]) -> bool:
+        workers = self.workers.copy() - set(inside[:])
+        return _sizing.surplus(self.bounds, len(workers)) == 0
+
+    # --- at rest ------------------------------------------------------------------------------
+
+    def drain(self, timeout: float | None) -> bool:
+        """Wait until nothing is queued or running; False if `timeout` seconds are up.
+
+        Raises:
+            NoWorkersAvailable: The pool is paused, and what is queued will not be run.
+        """
+        with _Inside(self._draining_inside, self) as inside:
+            return self._changes.wait_until(lambda: self._is_drained(inside), timeout)
+
+    def _is_drained(self, inside: list[WorkerThread]) -> bool:
+        others = self.workers.copy() - set(inside[:])
+        if self.bounds.limit == 0 and self.is_open and not any(w.is_running() for w in others):
+            if self._live_requests():
+                raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
+            return True
+        return self._is_at_rest(inside)
+
+    def _is_at_rest(self, inside: list[WorkerThread]) -> bool:
+        """Whether there was a moment in this call at which nothing was queued or running.
+
+        All requests gone, then all workers parked, then all requests gone, and no worker called in
+        between, who counts that before it looks for work: so none has taken what came meanwhile.
+
+        Args:
+            inside: Workers whose tasks do not count, since they ask this.
+        """
+        requests, excepted = self.requests, set(inside[:])
+        before = {worker: worker.wakes for worker in self.workers.copy() - excepted}
+        if requests.has_requests() or requests.in_hand:
+            return False
+        idle = set(map(id, requests.idle[:]))
+        if not all(id(worker.lock) in idle for worker in before):
+            return False
+        after = {worker: worker.wakes for worker in self.workers.copy() - excepted}
+        return not requests.has_requests() and before == after
+
+    def _live_requests(self) -> int:
+        """How many requests wait that have not been cancelled."""
+        return sum(not request._has_ended() for request in self.requests.requests.copy())
+
+    def stats(self) -> PoolStats:
+        """Counts of workers and requests; see `PoolStats`."""
+        # In the order against that of a request's way: what moves is missed, not counted twice.
+        ended = self._ledger.total()
+        workers = self.workers.copy()
+        for worker in workers:
+            ended = ended.plus(_tally(worker))
+        busy = sum(worker.is_running() for worker in workers)
+        waiting = self.requests.requests.copy()
+        queued = sum(not request._has_ended() for request in waiting)
+        ended = ended.plus(Tally(cancelled=len(waiting) - queued))
+        return PoolStats(
+            workers=len(workers),
+            idle=min(len(self.requests.idle), len(workers) - busy),
+            busy=busy,
+            queued=queued,
+            max_workers=self.bounds.limit,
+            min_workers=self.bounds.minimum,
+            largest_workers=self.largest,
+            submitted=sum(ended) + busy + queued,
+            completed=ended.completed,
+            failed=ended.failed,
+            cancelled=ended.cancelled,
+            refused=len(self.refusals),
+        )
 
     # --- called by the workers ----------------------------------------------------------------
 
-    def _prepare(self, worker: WorkerThread) -> bool:
-        """First thing in a new worker: False if its initializer failed."""
-        self._list(worker)  # its starter may have been interrupted before it could
-        _lifecycle.enter_exit_table(worker.thread, self.requests)
-        if self.initializer is None:
-            return True
+    def prepare(self, worker: WorkerThread) -> bool:
+        """First thing in a new worker: False if its initializer or its context failed."""
+        if not self._daemon:
+            _lifecycle.enter_exit_table(worker.thread, self.requests, own=True)
         try:
-            self.initializer(*self.initargs)
+            if self.initializer is not None:
+                self.initializer(*self.initargs)
+            if self._worker_context is not None:
+                worker.enter(self._worker_context())
         except BaseException:
             LOGGER.critical("Exception in initializer:", exc_info=True)
             self.break_down(INITIALIZER_FAILED)
             return False
         return True
 
-    def _must_leave(self) -> bool:
+    def must_leave(self) -> bool:
+        """Whether a worker that finds no request shall leave."""
         return self.closing or self.retired or _lifecycle.interpreter_is_closing()
+
+    def must_look(self) -> bool:
+        """For a worker that is about to sleep, and can be called already: whether it must not."""
+        if self._changes.is_watched():
+            self._changes.ring()
+        return self.is_shrinking or self.must_leave()
 
     def depart(self, worker: WorkerThread) -> None:
         """Last thing in a worker, however it ends."""
         self.workers.discard(worker)
-        if self.is_open and not self._must_leave():
-            self.threads.discard(worker.thread)  # it dies; those that leave in the end are joined
-        if not self.requests.has_requests():
-            return
-        # Called after its last look, or dying: somebody else has to look.
-        if self.broken:
-            self._fail_all()
-        else:
-            self._summon_somebody()
+        self._ledger.add(_tally(worker))
+        if worker in self._leaving[:]:
+            self._stop_leaving(worker)
+        if self.is_open and not self.must_leave():
+            self.threads.discard(worker.thread)  # those that leave in the end are joined
+            if len(self.workers) < self.bounds.floor:
+                self._replace()
+        if self.requests.has_requests():
+            # Called after its last look, or dying: somebody else has to look.
+            if self.broken:
+                self._fail_all()
+            else:
+                self._summon_somebody()
+        if self._changes.is_watched():
+            self._changes.ring()
+
+    def _replace(self) -> None:
+        failure = self._grow()
+        if failure is not None:
+            LOGGER.critical("No thread to replace a worker that died", exc_info=failure)
 
     def _summon_somebody(self) -> None:
         """As `summon`, for those to whom the failure of others' requests is no error."""
@@ -267,7 +464,7 @@ class Workforce:
         self.is_open = False
         self.closing = True
         if cancel_futures:
-            self.requests.settle_all(_cancel)
+            self._settle_all(_cancel)
         self.requests.wake_all()
         if self.requests.has_requests() and not self.workers:
             self._summon_somebody()  # an interrupt kept them from getting a worker
@@ -279,47 +476,71 @@ class Workforce:
         self._fail_all()
 
     def _fail_all(self) -> None:
-        self.requests.settle_all(self.fail)
+        self._settle_all(self.fail)
+
+    def _settle_all(self, settle: Callable[[Request], object]) -> None:
+        count = self.requests.settle_all(settle)
+        self._ledger.add(Tally(cancelled=count) if settle is _cancel else Tally(failed=count))
+
+    def disclaim(self, request: Request) -> None:
+        """Take a request out of the books whose `submit` raises; it has been withdrawn."""
+        self.refusals.append(None)
+        try:
+            self.requests.requests.remove(request)
+        except ValueError:
+            # Somebody has met it and counted it.
+            failed = not request.cancelled()
+            self._ledger.add(Tally(failed=-1) if failed else Tally(cancelled=-1))
 
     def fail(self, request: Request) -> None:
         """Settle a request of a broken pool, if it has not started."""
         request._fail(self._broken_type(self.broken))
 
-    def join(self) -> None:
+    def join(self, timeout: float | None = None) -> None:
         """Wait until all workers have left.
 
         In a worker of this pool it waits for the others only, and not for those that wait here
         themselves: of any number of workers that wait for each other, the last one to say so sees
         that all others have, and waits for none of them.
+
+        Raises:
+            TimeoutError: They have not within `timeout` seconds.
         """
         me = threading.current_thread()
-        if me in self.threads:
+        deadline = _deadline(timeout)
+        worker = worker_of_this_thread()
+        if me in self.threads or (worker is not None and worker.crew is self):
             self._joining_inside.add(me)
         try:
             joined = {me}
-            while self._join_one(joined):
-                pass
+            seen = 0
+            while self._join_one(joined, deadline):
+                late = deadline is not None and time.monotonic() >= deadline
+                if late and len(joined) == seen:
+                    raise TimeoutError("not all workers have left in time")
+                seen = len(joined)
         finally:
             self._joining_inside.discard(me)
 
-    def _join_one(self, joined: set[threading.Thread]) -> bool:
-        """Wait for one more worker; False if there is none to wait for."""
+    def _join_one(self, joined: set[threading.Thread], deadline: float | None) -> bool:
+        """Wait for one more worker, at most to the deadline; False if there is none to wait for."""
         if others := self.threads.copy() - joined:
             thread = others.pop()
-            joined.add(thread)
             if thread not in self._joining_inside.copy():
-                thread.join()
+                _join_thread(thread, deadline)
+                if thread.is_alive():
+                    return True  # the deadline
+            joined.add(thread)
             return True
         if self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
             return False  # called on top of a start, which cannot go on before this returns
         # Another thread may be about to start a worker, for a request of ours too.
         for worker in self._unlisted(joined):
-            with worker.gone:
-                return True
+            _hold(worker.gone, deadline)
+            return True
         if not self.requests.has_requests():
             return False
-        with self._starting:
-            pass
+        _hold(self._starting, deadline)
         if not self.workers and self.requests.has_requests():
             self._summon_somebody()
         # True again only for somebody new: the worker that asks cannot wait for itself.
@@ -330,7 +551,7 @@ class Workforce:
         return [
             worker
             for worker in self.workers.copy()
-            if not worker.is_listed and worker.thread not in joined
+            if not worker.is_listed and worker.thread not in joined | self._joining_inside.copy()
         ]
 
     # --- fork ---------------------------------------------------------------------------------
@@ -352,6 +573,7 @@ class Workforce:
                 # A signal handler may have forked on top of one who waits for either.
                 worker.begun.set()
                 worker.let_go()
+        forget_other_workers()
         for slot in self.requests.in_hand:
             orphans += slot
         self.requests.requests.clear()
@@ -362,6 +584,9 @@ class Workforce:
         self._joining_inside.clear()
         self._tickets.clear()
         self._starting = threading.RLock()
+        self._leaving, self._resizing_inside, self._draining_inside = [], [], []
+        self._changes = Bell()
+        self.is_shrinking = False
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
 
@@ -375,3 +600,46 @@ def _fail(error: BaseException, request: Request) -> None:
 
 def _cancel(request: Request) -> None:
     request.cancel()
+
+
+def _tally(worker: WorkerThread) -> Tally:
+    claim = worker.claim
+    return Tally(claim.completed, claim.failed, claim.cancelled)
+
+
+def _join_thread(thread: threading.Thread, deadline: float | None) -> None:
+    thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _hold(lock: Any, deadline: float | None) -> None:
+    """Take and release a lock, or wait for it to the deadline."""
+    if deadline is None:
+        with lock:
+            return
+    if lock.acquire(True, max(0.0, deadline - time.monotonic())):
+        lock.release()
+
+
+class _Inside:
+    """Has a worker that waits for its own pool entered in a list meanwhile.
+
+    Gives that list, or an empty one to a thread that is no worker: it waits for all workers, one
+    that waits for its pool only for those that do not.
+    """
+
+    def __init__(self, waiting: list[WorkerThread], workforce: Workforce) -> None:
+        worker = worker_of_this_thread()
+        self._waiting = waiting
+        self._mine = [worker] if worker is not None and worker.crew is workforce else []
+
+    def __enter__(self) -> list[WorkerThread]:
+        self._waiting.extend(self._mine)
+        return self._waiting if self._mine else []
+
+    def __exit__(self, *exc_info: object) -> None:
+        for worker in self._mine:
+            self._waiting.remove(worker)

@@ -718,7 +718,7 @@ def resubmitting_task_ends_at_exit(pool):
 
 @scenario()
 def queue_replaced_while_work_waits(pool):
-    """What waits in the old queue is run by who has it, what comes later by others; then it ends."""
+    """What waits in the old queue is run by its workers, what comes later by others."""
     ran, gate, entered = [], threading.Event(), threading.Event()
 
     def block():

@@ -1,0 +1,87 @@
+"""What a pool tells about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Tally(NamedTuple):
+    """How many requests have ended, and how."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            self.completed + other.completed,
+            self.failed + other.failed,
+            self.cancelled + other.cancelled,
+        )
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """The state of a pool at one time, as `PoolExecutor.stats` gives it.
+
+    Exact whenever the pool is at rest. While it moves, what moves may be missing: a count is then
+    too small, never too large.
+
+    Attributes:
+        workers: Threads that there are.
+        idle: Those that wait for work.
+        busy: Those that run a task.
+        queued: Requests that wait for a worker.
+        max_workers: How many threads there may be; 0 while the pool is paused.
+        min_workers: How many are kept though idle.
+        largest_workers: The most threads that there have been at a time.
+        submitted: Requests accepted so far.
+        completed: Those whose call has returned.
+        failed: Those whose call has raised, or could not be made.
+        cancelled: Those that were cancelled.
+        refused: Calls of `submit` that raised, because the pool was shut down, broken, or without
+            a thread.
+    """
+
+    workers: int
+    idle: int
+    busy: int
+    queued: int
+    max_workers: int
+    min_workers: int
+    largest_workers: int
+    submitted: int
+    completed: int
+    failed: int
+    cancelled: int
+    refused: int
+
+
+class Ledger:
+    """The sum of the tallies of workers that have left, and of what ended without one.
+
+    Kept in a list of one entry. Who adds takes an entry out and puts the sum in: two steps that
+    need no lock. Whoever finds no entry, because another thread is between the two, leaves one of
+    his own; the next one to add folds both.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Tally] = []
+
+    def add(self, tally: Tally) -> None:
+        """Add to the sum."""
+        for _ in range(2):
+            try:
+                tally = tally.plus(self._entries.pop())
+            except IndexError:
+                break
+        self._entries.append(tally)
+
+    def total(self) -> Tally:
+        """The sum; without what is just being added."""
+        total = Tally()
+        for tally in self._entries[:]:
+            total = total.plus(tally)
+        return total
