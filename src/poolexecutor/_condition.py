@@ -78,20 +78,27 @@ if TYPE_CHECKING:
 else:
     FutureCondition = _over(type(threading.RLock()))
 
-# gevent and eventlet put another one there, perhaps after we were imported, and theirs excludes
-# green threads, too. A condition is made with the one of the day.
-RLOCK: Any = threading.RLock
 CONDITIONS: set[type] = {FutureCondition}  # all that there are, to recognise one
-_others: dict[Any, type[FutureCondition]] = {}  # by what makes their lock
+_others: dict[type, type[FutureCondition]] = {}  # by the type of their lock
+
+# What `threading.RLock` is made with, and its C type. gevent and eventlet put others there, perhaps
+# after we were imported, and theirs exclude green threads, too.
+_RLOCK: Any = threading.RLock
+_C_RLOCK: Any = threading._CRLock  # type: ignore[attr-defined]  # private
+
+
+def usual_locks() -> bool:
+    """Whether `threading.RLock` makes the locks that it made when we were imported."""
+    return threading.RLock is _RLOCK and threading._CRLock is _C_RLOCK  # type: ignore[attr-defined]
 
 
 def other_condition() -> FutureCondition:
-    """A condition for a future while `threading.RLock` is not the one that we found."""
-    make = threading.RLock
-    if make not in _others:
-        _others[make] = _over(type(make()))
-        CONDITIONS.add(_others[make])
-    return _others[make]()
+    """A condition for a future, made with another lock than `FutureCondition`."""
+    kind = type(threading.RLock())
+    if kind not in _others:
+        _others[kind] = _over(kind)
+        CONDITIONS.add(_others[kind])
+    return _others[kind]()
 
 
 class SettledCondition:

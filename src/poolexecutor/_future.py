@@ -58,10 +58,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ._condition import (
     CONDITIONS,
     NO_WAITERS,
-    RLOCK,
     SETTLED,
     FutureCondition,
     other_condition,
+    usual_locks,
 )
 from ._done_callbacks import DoneCallbacks
 
@@ -144,7 +144,7 @@ class _ConditionOnDemand:
             future._condition = condition = future._pe_condition or SETTLED
             return condition
         log = future._pe_log
-        mine = FutureCondition() if threading.RLock is RLOCK else other_condition()
+        mine = FutureCondition() if usual_locks() else other_condition()
         waiters: list[Any] = []
         mine.future_waiters = waiters
         mine.sleepers = None

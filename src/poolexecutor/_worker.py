@@ -70,7 +70,7 @@ class WorkerThread:
     """One thread of a pool. Its states are told in `_workforce`.
 
     Touched by its own thread alone, but for: `birth`, popped once, by the thread when it begins
-    or by the starter when it gives up; `is_listed`, set by the starter; `lock`, released by whoever
+    or by the starter when it gives up; `listing`, emptied by either; `lock`, released by whoever
     calls the worker; `slot`, `wakes` and the claim's counts, read by others.
     """
 
@@ -78,7 +78,7 @@ class WorkerThread:
         self.claim = Claim()
         self.slot: list[Request] = []  # the request that it runs
         self.birth = [self]
-        self.is_listed = False  # in the executor's _threads; it may have been taken out there
+        self.listing = [None]  # emptied by who enters its thread in the executor's _threads
         self.wakes = 0  # how often it was called, or expired; counted before it looks for work
         self.context: Any = None  # what `worker_context` gave
         self.lock = threading.Lock()

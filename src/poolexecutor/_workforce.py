@@ -214,7 +214,7 @@ class Workforce:
             try:
                 worker.birth.pop()
             except IndexError:
-                self._list(worker)  # it lives
+                pass  # it lives
             else:
                 self.workers.discard(worker)
                 worker.let_go()
@@ -222,13 +222,15 @@ class Workforce:
         self._list(worker)
 
     def _list(self, worker: WorkerThread) -> None:
-        """Make its thread known. Once, by the starter: outsiders take threads out, and mean it."""
+        """Make its thread known before the starter returns. Not again: outsiders take threads out,
+        and mean it.
+        """
         if worker not in self.workers:
             return  # it has left already, or this is the child of a fork
         if not self._daemon:
             _lifecycle.enter_exit_table(worker.thread, self.requests, own=False)
         self.threads.add(worker.thread)
-        worker.is_listed = True
+        worker.listing.clear()
         if worker not in self.workers and self.is_open:
             self.threads.discard(worker.thread)  # as `depart` would have
 
@@ -395,6 +397,9 @@ class Workforce:
         """First thing in a new worker: False if its initializer or its context failed."""
         if not self._daemon:
             _lifecycle.enter_exit_table(worker.thread, self.requests, own=True)
+        if worker.listing[:]:  # its starter has not come that far, or was interrupted
+            self.threads.add(worker.thread)
+            worker.listing.clear()
         try:
             if self.initializer is not None:
                 self.initializer(*self.initargs)
@@ -551,7 +556,7 @@ class Workforce:
         return [
             worker
             for worker in self.workers.copy()
-            if not worker.is_listed and worker.thread not in joined | self._joining_inside.copy()
+            if worker.listing and worker.thread not in joined | self._joining_inside.copy()
         ]
 
     # --- fork ---------------------------------------------------------------------------------
