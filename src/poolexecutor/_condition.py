@@ -83,13 +83,8 @@ _others: dict[type, type[FutureCondition]] = {}  # by the type of their lock
 
 # What `threading.RLock` is made with, and its C type. gevent and eventlet put others there, perhaps
 # after we were imported, and theirs exclude green threads, too.
-_RLOCK: Any = threading.RLock
-_C_RLOCK: Any = threading._CRLock  # type: ignore[attr-defined]  # private
-
-
-def usual_locks() -> bool:
-    """Whether `threading.RLock` makes the locks that it made when we were imported."""
-    return threading.RLock is _RLOCK and threading._CRLock is _C_RLOCK  # type: ignore[attr-defined]
+USUAL_RLOCK: Any = threading.RLock
+USUAL_C_RLOCK: Any = threading._CRLock  # type: ignore[attr-defined]  # private
 
 
 def other_condition() -> FutureCondition:

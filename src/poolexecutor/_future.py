@@ -59,9 +59,10 @@ from ._condition import (
     CONDITIONS,
     NO_WAITERS,
     SETTLED,
+    USUAL_C_RLOCK,
+    USUAL_RLOCK,
     FutureCondition,
     other_condition,
-    usual_locks,
 )
 from ._done_callbacks import DoneCallbacks
 
@@ -144,7 +145,8 @@ class _ConditionOnDemand:
             future._condition = condition = future._pe_condition or SETTLED
             return condition
         log = future._pe_log
-        mine = FutureCondition() if usual_locks() else other_condition()
+        usual = threading.RLock is USUAL_RLOCK and threading._CRLock is USUAL_C_RLOCK  # type: ignore[attr-defined]
+        mine = FutureCondition() if usual else other_condition()
         waiters: list[Any] = []
         mine.future_waiters = waiters
         mine.sleepers = None

@@ -152,13 +152,10 @@ class WorkRequest(PoolFuture[T]):
             self._call(cell)
 
     def _settle_waited(self, condition: FutureCondition) -> None:
-        # That they are assigned in a method of this class has CPython keep room for them in each
-        # instance; otherwise the first `wait` gives each future a dict.
-        self._pe_condition = self._condition = condition
-        self._waiters = waiters = condition.future_waiters
+        self._pe_condition = condition
         with condition:
             if self._state is not FINISHED:  # else it was interrupted, and is done anew
-                self._pe_notices = waiters[::-1]
+                self._pe_notices = condition.future_waiters[::-1]
                 self._state = FINISHED
             condition.notify_sleepers()
             condition.log = ()
@@ -204,6 +201,10 @@ class WorkRequest(PoolFuture[T]):
         """
         _, final, condition = self._fold()
         if condition is not None:
+            # That these are assigned in a method of this class has CPython keep room for them in
+            # each instance; otherwise the first `wait` gives each future a dict.
+            self._condition = condition
+            self._waiters = condition.future_waiters
             condition._at_fork_reinit()  # type: ignore[attr-defined]  # a lock has it
             for waiter in self._waiters:
                 for part in (getattr(waiter, "lock", None), getattr(waiter, "event", None)):

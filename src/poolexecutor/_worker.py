@@ -164,10 +164,10 @@ class WorkerThread:
             pass  # released before
 
     def _work(self) -> None:
-        take, slot, claim = self._take, self.slot, self.claim
+        take, slot, claim, crew = self._take, self.slot, self.claim, self._crew
         expired = False  # whether it has just been idle for too long
         while True:
-            if self._crew.is_shrinking and self._crew.may_leave(self, expired=False):
+            if crew.is_shrinking and crew.may_leave(self, expired=False):
                 return
             try:
                 next(take)
@@ -178,7 +178,7 @@ class WorkerThread:
                 slot.clear()
                 expired = False
                 continue
-            crew = self._crew
+            crew = self._crew  # another one after a fork
             if crew.must_leave() or (expired and crew.may_leave(self, expired=True)):
                 return
             expired = self._requests.park(self.lock, crew.must_look, crew.idle_timeout)
