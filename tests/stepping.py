@@ -11,14 +11,19 @@ class WouldBlockError(Exception):
 
 
 class FakeLock:
-    """A raw lock whose blocking acquire tells instead of blocking."""
+    """A raw lock whose blocking acquire tells instead of blocking.
+
+    With `expires` set, the next acquire with a time-out comes back at once without the lock.
+    """
 
     def __init__(self) -> None:
         self.locked = False
+        self.expires = False
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         if self.locked:
-            if not blocking or timeout >= 0:
+            if not blocking or (timeout >= 0 and self.expires):
+                self.expires = False
                 return False
             raise WouldBlockError
         self.locked = True
@@ -44,11 +49,12 @@ class Crew:
     worker listed as idle. When it has been called, the next step goes on behind the parking.
     """
 
-    def __init__(self, limit: int, **kwargs) -> None:
+    def __init__(self, limit: int, minimum: int = 0, **kwargs) -> None:
         self.started = []
         self.parked = set()
-        self.workforce = Workforce(start=self.started.append, **kwargs)
-        self.workforce.bounds = Bounds(limit)
+        # As daemons, so that interpreter exit does not join what was never started.
+        self.workforce = Workforce(start=self.started.append, daemon=True, **kwargs)
+        self.workforce.bounds = Bounds(limit, minimum)
         self.workforce.name_prefix = "step"
 
     def give(self, request) -> None:
@@ -65,6 +71,17 @@ class Crew:
             raise AssertionError("this worker has not been called")
         else:
             worker.lock.acquire()
+            worker.wakes += 1
+        return self._run(worker)
+
+    def expire(self, worker) -> str:
+        """Let the time pass for which a parked worker may be idle."""
+        assert self.workforce.requests.unpark(worker.lock)
+        # One that finds a request runs it, and is idle for no time after that.
+        worker.lock.expires = not self.workforce.requests.has_requests()
+        return self._run(worker)
+
+    def _run(self, worker) -> str:
         try:
             worker._work()
         except WouldBlockError:
@@ -72,3 +89,13 @@ class Crew:
             return "parked"
         self.workforce.depart(worker)
         return "gone"
+
+    def step_all(self) -> None:
+        """Step each living worker that is new or was called, until none is left to step."""
+        while ready := [
+            worker
+            for worker in self.started
+            if worker in self.workforce.workers
+            and (worker not in self.parked or not worker.lock.locked)
+        ]:
+            self.step(ready[0])

@@ -358,8 +358,9 @@ class Workforce:
         idle = set(map(id, requests.idle[:]))
         if not all(id(worker.lock) in idle for worker in before):
             return False
-        after = {worker: worker.wakes for worker in self.workers.copy() - excepted}
-        return not requests.has_requests() and before == after
+        if requests.has_requests():
+            return False
+        return before == {worker: worker.wakes for worker in self.workers.copy() - excepted}
 
     def _live_requests(self) -> int:
         """How many requests wait that have not been cancelled."""
