@@ -7,6 +7,8 @@ From then on a pool takes work only from threads for which the interpreter still
 it starts a worker for it, which leaves when the queue is empty. All others are refused as the
 standard pool refuses them, tasks of a pool included: one that submits itself again must end.
 
+A paused pool has no worker that the table could know; it is told before, and goes on.
+
 Fork. In the child only the forking thread is left. Every pool known here is told, see
 `Workforce.after_fork`.
 """
@@ -16,31 +18,65 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import weakref
 from concurrent.futures import thread as _thread
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WORKER_MARK = "_poolexecutor_worker"
 
 
-class Forkable(Protocol):
-    """What is told of a fork."""
+class Resident(Protocol):
+    """What is told of a fork, in the child, and of the interpreter's exit."""
 
     def after_fork(self) -> None: ...
+    def before_exit(self) -> None: ...
 
 
 # Weak references whose death removes them: set steps, safe in any finalizer.
-_forkables: set[weakref.ref[Forkable]] = set()
+_residents: set[weakref.ref[Resident]] = set()
 
 
-def tell_of_forks(forkable: Forkable) -> None:
-    """Have `forkable.after_fork()` called in the child after each fork, as long as it lives."""
-    _forkables.add(weakref.ref(forkable, _forkables.discard))
+def _living() -> Iterator[Resident]:
+    for reference in list(_residents):
+        resident = reference()
+        if resident is not None:
+            yield resident
 
 
-def mark_as_worker(thread: threading.Thread) -> None:
-    """Make `thread` known as a worker of a pool."""
-    setattr(thread, _WORKER_MARK, True)
+def register(resident: Resident) -> None:
+    """Have `resident` told, as long as it lives."""
+    _residents.add(weakref.ref(resident, _residents.discard))
+
+
+def mark_as_worker(thread: threading.Thread, gone: Any) -> None:
+    """Make `thread` known as a worker of a pool; `gone` is a lock held until it has left."""
+    setattr(thread, _WORKER_MARK, gone)
+
+
+def join_thread(thread: threading.Thread, deadline: float | None) -> None:
+    """Wait for a worker, or any other thread, at most to the deadline.
+
+    `Thread.join` alone would not do: up to Python 3.12 a Ctrl-C in it has a thread that runs
+    taken for one that has ended (the cure for bpo-45274 cannot tell them apart).
+    """
+    gone = getattr(thread, _WORKER_MARK, None)
+    if gone is None or hold(gone, deadline):
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+
+def hold(lock: Any, deadline: float | None) -> bool:
+    """Take and release a lock; False if it could not be had up to the deadline."""
+    if deadline is None:
+        with lock:
+            return True
+    if not lock.acquire(True, max(0.0, deadline - time.monotonic())):
+        return False
+    lock.release()
+    return True
 
 
 class Wakeable(Protocol):
@@ -133,11 +169,16 @@ def end_forked_child() -> None:
 def _after_fork_in_child() -> None:
     # The threads in the table are the parent's; Python 3.15 clears it by itself.
     _thread._threads_queues.clear()  # type: ignore[attr-defined]  # typeshed: Mapping
-    for reference in list(_forkables):
-        forkable = reference()
-        if forkable is not None:
-            forkable.after_fork()
+    for resident in _living():
+        resident.after_fork()
+
+
+def _before_exit() -> None:
+    for resident in _living():
+        resident.before_exit()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+# Called before the standard library's own hook, which was there first.
+threading._register_atexit(_before_exit)  # type: ignore[attr-defined]  # private

@@ -91,7 +91,7 @@ class WorkerThread:
         self._entered: AbstractContextManager[Any] | None = None
         self.thread = threading.Thread(name=name, target=self.run, daemon=daemon)
         self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]  # private
-        mark_as_worker(self.thread)
+        mark_as_worker(self.thread, self.gone)
 
     @property
     def crew(self) -> Crew:

@@ -123,7 +123,7 @@ class Workforce:
         self._resizing_inside: list[WorkerThread] = []
         self._draining_inside: list[WorkerThread] = []
         self._ledger = Ledger()
-        _lifecycle.tell_of_forks(self)
+        _lifecycle.register(self)
 
     # --- more workers -------------------------------------------------------------------------
 
@@ -258,8 +258,10 @@ class Workforce:
         """
         self.bounds = bounds
         self._shrink()
-        if self.is_open:  # else workers come as needed
+        if self.is_open:
             self._start_wanted()
+        else:  # workers come as needed; closed meanwhile, it shall not be paused
+            self._resume()
         self._changes.ring()
 
     def _start_wanted(self) -> None:
@@ -314,7 +316,7 @@ class Workforce:
                 return False
         for worker in before - self.workers.copy():
             if worker.thread is not threading.current_thread():
-                _join_thread(worker.thread, deadline)
+                _lifecycle.join_thread(worker.thread, deadline)
                 if worker.thread.is_alive():
                     return False
         return True
@@ -459,9 +461,7 @@ class Workforce:
         """Have the workers finish what is queued and leave. The executor stays open."""
         self.is_open = False
         self.retired = True
-        self.requests.wake_all()
-        if self.requests.has_requests() and not self.workers:
-            self._summon_somebody()
+        self._finish()
 
     def close(self, cancel_futures: bool = False) -> None:
         """Take no more requests; workers leave when the queue is empty. Never blocks."""
@@ -471,9 +471,27 @@ class Workforce:
         self.closing = True
         if cancel_futures:
             self._settle_all(_cancel)
+        self._finish()
+
+    def _finish(self) -> None:
+        """See to it that what is queued is run, and that workers leave then."""
+        self._resume()
         self.requests.wake_all()
         if self.requests.has_requests() and not self.workers:
             self._summon_somebody()  # an interrupt kept them from getting a worker
+
+    def _resume(self) -> None:
+        if self.bounds.limit == 0:
+            self.bounds = Bounds(self.bounds.maximum, self.bounds.minimum)
+            # The minimum is for those that idle.
+            waiting = len(self.requests.requests)
+            for _ in range(_sizing.to_start(Bounds(self.bounds.maximum), 0, 0, waiting)):
+                self._summon_somebody()
+
+    def before_exit(self) -> None:
+        """The interpreter is about to go: what a paused pool has queued is run before."""
+        if self.requests.has_requests():
+            self._resume()
 
     def break_down(self, reason: str) -> None:
         """Fail what is queued and whatever comes."""
@@ -533,7 +551,7 @@ class Workforce:
         if others := self.threads.copy() - joined:
             thread = others.pop()
             if thread not in self._joining_inside.copy():
-                _join_thread(thread, deadline)
+                _lifecycle.join_thread(thread, deadline)
                 if thread.is_alive():
                     return True  # the deadline
             joined.add(thread)
@@ -542,11 +560,11 @@ class Workforce:
             return False  # called on top of a start, which cannot go on before this returns
         # Another thread may be about to start a worker, for a request of ours too.
         for worker in self._unlisted(joined):
-            _hold(worker.gone, deadline)
+            _lifecycle.hold(worker.gone, deadline)
             return True
         if not self.requests.has_requests():
             return False
-        _hold(self._starting, deadline)
+        _lifecycle.hold(self._starting, deadline)
         if not self.workers and self.requests.has_requests():
             self._summon_somebody()
         # True again only for somebody new: the worker that asks cannot wait for itself.
@@ -613,21 +631,8 @@ def _tally(worker: WorkerThread) -> Tally:
     return Tally(claim.completed, claim.failed, claim.cancelled)
 
 
-def _join_thread(thread: threading.Thread, deadline: float | None) -> None:
-    thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
-
-
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
-
-
-def _hold(lock: Any, deadline: float | None) -> None:
-    """Take and release a lock, or wait for it to the deadline."""
-    if deadline is None:
-        with lock:
-            return
-    if lock.acquire(True, max(0.0, deadline - time.monotonic())):
-        lock.release()
 
 
 class _Inside:
