@@ -117,6 +117,20 @@ _CANCELLED_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])
 _FINAL_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED])
 
 
+# Another object after each cancellation of a future: who counts what waits looks again then.
+_cancellation: list[object] = [object()]
+
+
+def cancellation_mark() -> object:
+    """The same object as long as no future is cancelled."""
+    return _cancellation[0]
+
+
+def mark_cancellation() -> None:
+    """Have `cancellation_mark` give another object."""
+    _cancellation[0] = object()
+
+
 class _Unretrieved:
     """Logs, when its future goes, an exception that nobody has looked at."""
 
@@ -370,6 +384,7 @@ class PoolFuture(Future[T]):
             # A signal handler may raise between any two steps; what is in the log is done.
             cancelled = self._fold()[1] is CANCELLED_AND_NOTIFIED
             if cancelled:
+                mark_cancellation()
                 self._let_go()
                 self._settle()
         return cancelled

@@ -112,6 +112,10 @@ class WorkRequest(PoolFuture[T]):
             self._settle()
         if self._state in _CANCELLED_STATES:
             claim.cancelled += 1
+        elif self._exception is not None:  # by hand
+            claim.failed += 1
+        else:
+            claim.completed += 1
         return False
 
     def _finish_with(self, error: BaseException, claim: Claim) -> None:
@@ -250,8 +254,7 @@ class ForeignRequest:
             claim.completed += 1
 
     def _has_ended(self) -> bool:
-        future = getattr(self.item, "future", None)
-        return self._is_over or getattr(future, "_state", None) in _CANCELLED_STATES
+        return self._is_over
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:
         if self.item.future._state == PENDING:
@@ -287,4 +290,5 @@ class ForeignRequest:
         return cancelled
 
     def cancelled(self) -> bool:
-        return bool(self.item.future.cancelled())
+        future = getattr(self.item, "future", None)
+        return getattr(future, "_state", None) in _CANCELLED_STATES

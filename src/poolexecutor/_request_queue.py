@@ -35,6 +35,8 @@ from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Protocol
 
+from ._future import cancellation_mark
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -67,6 +69,7 @@ class RequestQueue:
         self.requests: deque[Request] = deque()
         self.idle: list[Lock] = []
         self.in_hand: list[list[Request]] = []  # what `settle_all` has taken out
+        self._no_cancelled_since: object = None  # the mark of the time when none was in the queue
         self.append = self.requests.append
         # None is in neither collection, so these iterators never end.
         release = methodcaller("release")
@@ -81,6 +84,25 @@ class RequestQueue:
         """Whether a request waits. Ordered against every append: see the proof above."""
         self.requests.rotate(0)
         return bool(self.requests)
+
+    def count_waiting(self) -> tuple[int, int]:
+        """How many requests wait that have not been cancelled, and how many that have.
+
+        They are only looked through if any future has been cancelled since none was found here.
+        """
+        mark = cancellation_mark()
+        if mark is self._no_cancelled_since:
+            return len(self.requests), 0
+        for _ in range(100):
+            try:
+                waiting = self.requests.copy()
+            except RuntimeError:
+                continue  # changed meanwhile: without the GIL, a copy is not one step
+            cancelled = sum(request.cancelled() for request in waiting)
+            if not cancelled:
+                self._no_cancelled_since = mark
+            return len(waiting) - cancelled, cancelled
+        return len(self.requests), 0
 
     def has_idle(self) -> bool:
         """Whether a thread is parked. Ordered against every append: see the proof above."""

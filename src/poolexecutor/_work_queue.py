@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ._future import Claim
+from ._future import Claim, mark_cancellation
 from ._request import ForeignRequest, WorkRequest
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Nothing:
     def cancel(self) -> bool:
         return True
 
-    cancelled = cancel
+    def cancelled(self) -> bool:
+        return False
 
 
 class WorkQueue:
@@ -84,6 +85,7 @@ class WorkQueue:
             # Since Python 3.14 a work item is run in a context.
             context = () if self._create_context is None else (self._create_context(),)
             request = ForeignRequest(item, context)
+            mark_cancellation()  # nobody will when its future is cancelled
         self._workforce.requests.append(request)
         self._workforce.requests.wake_one()
 

@@ -339,7 +339,7 @@ class Workforce:
     def _is_drained(self, inside: list[WorkerThread]) -> bool:
         others = self.workers.copy() - set(inside[:])
         if self.bounds.limit == 0 and self.is_open and not any(w.is_running() for w in others):
-            if self._live_requests():
+            if self.requests.count_waiting()[0]:
                 raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
             return True
         return self._is_at_rest(inside)
@@ -364,10 +364,6 @@ class Workforce:
             return False
         return before == {worker: worker.wakes for worker in self.workers.copy() - excepted}
 
-    def _live_requests(self) -> int:
-        """How many requests wait that have not been cancelled."""
-        return sum(not request._has_ended() for request in self.requests.requests.copy())
-
     def stats(self) -> PoolStats:
         """Counts of workers and requests; see `PoolStats`."""
         # In the order against that of a request's way: what moves is missed, not counted twice.
@@ -376,9 +372,8 @@ class Workforce:
         for worker in workers:
             ended = ended.plus(_tally(worker))
         busy = sum(worker.is_running() for worker in workers)
-        waiting = self.requests.requests.copy()
-        queued = sum(not request._has_ended() for request in waiting)
-        ended = ended.plus(Tally(cancelled=len(waiting) - queued))
+        queued, cancelled = self.requests.count_waiting()
+        ended = ended.plus(Tally(cancelled=cancelled))
         return PoolStats(
             workers=len(workers),
             idle=min(len(self.requests.idle), len(workers) - busy),
