@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from poolexecutor import PoolExecutor
+from poolexecutor import PoolExecutor, ResultQueue
 
 Pool = type[ThreadPoolExecutor]
 WORKERS = 4
@@ -58,6 +58,18 @@ def wait(executor: ThreadPoolExecutor, size: int) -> None:
 def as_completed(executor: ThreadPoolExecutor, size: int) -> None:
     """Submit all, then the standard `as_completed`."""
     for future in concurrent.futures.as_completed([executor.submit(noop) for _ in range(size)]):
+        future.result()
+
+
+def results(executor: ThreadPoolExecutor, size: int) -> None:
+    """Submit all, take them as they finish: our `ResultQueue`, the standard `as_completed`."""
+    if not isinstance(executor, PoolExecutor):
+        as_completed(executor, size)
+        return
+    queue: ResultQueue[None] = ResultQueue(executor)
+    for _ in range(size):
+        queue.submit(noop)
+    for future in queue:
         future.result()
 
 
@@ -170,6 +182,7 @@ CASES: dict[str, Callable[[Pool, int], float]] = {
     "submit alone": submit_alone_seconds,
     "wait": lambda pool, size: _seconds(pool, wait, size),
     "as_completed": lambda pool, size: _seconds(pool, as_completed, size),
+    "ResultQueue": lambda pool, size: _seconds(pool, results, size),
     "done-callbacks": lambda pool, size: _seconds(pool, callbacks, size),
     "four producers": lambda pool, size: _seconds(pool, producers, size),
     "round trip": round_trip_seconds,

@@ -24,7 +24,7 @@ FLOORS = [
         "_stats",
     },
     {"_future"},
-    {"_request", "_map"},
+    {"_request", "_map", "_result_queue"},
     {"_request_queue"},
     {"_worker"},
     {"_workforce"},
@@ -63,10 +63,12 @@ def test_every_module_has_its_floor() -> None:
 def test_public_names() -> None:
     assert sorted(poolexecutor.__all__) == [
         "BrokenThreadPool",
+        "NoResultsPending",
         "NoWorkersAvailable",
         "PoolExecutor",
         "PoolFuture",
         "PoolStats",
+        "ResultQueue",
         "current_worker",
         "install",
         "uninstall",

@@ -2,16 +2,19 @@
 
 from ._executor import PoolExecutor, current_worker
 from ._future import PoolFuture
+from ._result_queue import ResultQueue
 from ._stats import PoolStats
 from ._swap import install, uninstall
-from .errors import BrokenThreadPool, NoWorkersAvailable
+from .errors import BrokenThreadPool, NoResultsPending, NoWorkersAvailable
 
 __all__ = [
     "BrokenThreadPool",
+    "NoResultsPending",
     "NoWorkersAvailable",
     "PoolExecutor",
     "PoolFuture",
     "PoolStats",
+    "ResultQueue",
     "current_worker",
     "install",
     "uninstall",

@@ -17,25 +17,32 @@ class Bell:
 
     def __init__(self) -> None:
         self._sleepers: list[Any] = []
+        self.followers: list[Bell] = []  # rung with this one
 
     def is_watched(self) -> bool:
         """Whether anybody waits."""
-        return bool(self._sleepers[:1])
+        return bool(self._sleepers[:1] or self.followers[:1])
 
     def ring(self) -> None:
         """Have all who wait look again."""
         for lock in self._sleepers[:]:
-            try:
-                lock.release()
-            except RuntimeError:
-                pass  # told already, and has not looked yet
+            _tell(lock)
+        for follower in self.followers[:]:
+            follower.ring()
 
-    def wait_until(self, holds: Callable[[], bool], timeout: float | None) -> bool:
+    def ring_once(self) -> None:
+        """Have one who waits look again, the longest first: for what only one can have."""
+        for lock in self._sleepers[:]:
+            if _tell(lock):
+                return
+
+    def wait_until(self, holds: Callable[[], Any], timeout: float | None) -> bool:
         """Sleep until `holds` says so; False if it did not within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         lock = threading.Lock()
         lock.acquire()
         self._sleepers.append(lock)
+        found = False
         try:
             while not holds():
                 remaining: float = -1
@@ -44,6 +51,17 @@ class Bell:
                     if remaining <= 0:
                         return False
                 lock.acquire(True, remaining)
+            found = True
             return True
         finally:
             self._sleepers.remove(lock)  # locks compare by identity
+            if not found:
+                self.ring_once()  # it may have been told what another one can use
+
+
+def _tell(lock: Any) -> bool:
+    try:
+        lock.release()
+    except RuntimeError:
+        return False  # told already, and has not looked yet
+    return True

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from ._bell import Bell
     from ._future import PoolFuture
     from ._stats import PoolStats
 
@@ -373,6 +374,10 @@ class PoolExecutor(StandardExecutor):
             self.__workforce.retire()
             self.__threads = set()
             self.__dict__["_idle_semaphore"] = threading.Semaphore(0)
+
+    def _pe_stalls(self) -> tuple[Bell, Callable[[], bool]]:
+        """For `ResultQueue`: what rings when workers come or go, and whether none will come."""
+        return self.__workforce.changes, self.__workforce.is_stalled
 
     # --- what the base class and outsiders use ------------------------------------------------
 

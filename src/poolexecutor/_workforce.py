@@ -118,7 +118,7 @@ class Workforce:
         self._tickets: list[None] = []
         self._starting = threading.RLock()
         self._leaving: list[WorkerThread] = []
-        self._changes = Bell()  # rung when a worker parks, leaves, or may have to
+        self.changes = Bell()  # rung when a worker parks, leaves, or may have to
         self._joining_inside: set[threading.Thread] = set()
         self._resizing_inside: list[WorkerThread] = []
         self._draining_inside: list[WorkerThread] = []
@@ -262,7 +262,7 @@ class Workforce:
             self._start_wanted()
         else:  # workers come as needed; closed meanwhile, it shall not be paused
             self._resume()
-        self._changes.ring()
+        self.changes.ring()
 
     def _start_wanted(self) -> None:
         requests = self.requests
@@ -312,7 +312,7 @@ class Workforce:
         before = self.workers.copy()
         deadline = _deadline(timeout)
         with _Inside(self._resizing_inside, self) as inside:
-            if not self._changes.wait_until(lambda: self._has_its_size(inside), timeout):
+            if not self.changes.wait_until(lambda: self._has_its_size(inside), timeout):
                 return False
         for worker in before - self.workers.copy():
             if worker.thread is not threading.current_thread():
@@ -334,7 +334,7 @@ class Workforce:
             NoWorkersAvailable: The pool is paused, and what is queued will not be run.
         """
         with _Inside(self._draining_inside, self) as inside:
-            return self._changes.wait_until(lambda: self._is_drained(inside), timeout)
+            return self.changes.wait_until(lambda: self._is_drained(inside), timeout)
 
     def _is_drained(self, inside: list[WorkerThread]) -> bool:
         others = self.workers.copy() - set(inside[:])
@@ -343,6 +343,12 @@ class Workforce:
                 raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
             return True
         return self._is_at_rest(inside)
+
+    def is_stalled(self) -> bool:
+        """Whether nothing that is queued will be run: the pool is paused, and nobody is at it."""
+        if self.bounds.limit or not self.is_open or self.closing:
+            return False
+        return not any(worker.slot for worker in self.workers.copy())
 
     def _is_at_rest(self, inside: list[WorkerThread]) -> bool:
         """Whether there was a moment in this call at which nothing was queued or running.
@@ -415,8 +421,8 @@ class Workforce:
 
     def must_look(self) -> bool:
         """For a worker that is about to sleep, and can be called already: whether it must not."""
-        if self._changes.is_watched():
-            self._changes.ring()
+        if self.changes.is_watched():
+            self.changes.ring()
         return self.is_shrinking or self.must_leave()
 
     def depart(self, worker: WorkerThread) -> None:
@@ -435,8 +441,8 @@ class Workforce:
                 self._fail_all()
             else:
                 self._summon_somebody()
-        if self._changes.is_watched():
-            self._changes.ring()
+        if self.changes.is_watched():
+            self.changes.ring()
 
     def _replace(self) -> None:
         failure = self._grow()
@@ -604,7 +610,7 @@ class Workforce:
         self._tickets.clear()
         self._starting = threading.RLock()
         self._leaving, self._resizing_inside, self._draining_inside = [], [], []
-        self._changes = Bell()
+        self.changes = Bell()
         self.is_shrinking = False
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
