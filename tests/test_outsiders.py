@@ -9,7 +9,6 @@ import gc
 import queue
 import sys
 import threading
-import time
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, _base, thread
 
@@ -17,35 +16,10 @@ import pytest
 
 from poolexecutor import PoolExecutor, PoolFuture
 
-SECONDS = 10.0
+from .helpers import SECONDS, blocked, until
+
 BOTH = pytest.mark.parametrize("pool", [PoolExecutor, ThreadPoolExecutor], ids=["ours", "standard"])
 TASKS_IN_TUPLES = sys.version_info >= (3, 14)
-
-
-def until(true) -> None:
-    """Wait for what nobody announces."""
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-@contextlib.contextmanager
-def blocked(executor, workers=1):
-    """All workers of `executor` are busy until the block ends."""
-    gate, entered = threading.Event(), threading.Barrier(workers + 1)
-
-    def block():
-        entered.wait(SECONDS)
-        gate.wait(SECONDS)
-
-    futures = [executor.submit(block) for _ in range(workers)]
-    entered.wait(SECONDS)
-    try:
-        yield gate
-    finally:
-        gate.set()
-        concurrent.futures.wait(futures, SECONDS)
 
 
 def names(executor, count):

@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from poolexecutor import NoResultsPending, NoWorkersAvailable, PoolExecutor, ResultQueue
 
-SECONDS = 10.0
+from .helpers import SECONDS, until
+
 BOTH = pytest.mark.parametrize("pool", [PoolExecutor, ThreadPoolExecutor], ids=["ours", "standard"])
 
 
@@ -191,13 +192,11 @@ class TestByHand:
             threads.append(
                 in_thread(lambda number=number: (results.submit(int), entered.append(number)))
             )
-            while len(results._room._sleepers) <= number:
-                time.sleep(0.001)
+            until(lambda number=number: len(results._room._sleepers) > number)
         for number in range(3):
             executor.futures[number].set_result(None)
             results.get(timeout=SECONDS)
-            while len(entered) <= number:
-                time.sleep(0.001)
+            until(lambda number=number: len(entered) > number)
         assert entered == [0, 1, 2]
         for thread in threads:
             thread.join(SECONDS)
@@ -210,8 +209,7 @@ class TestByHand:
         has_news = results._has_news
         results._has_news = lambda: looks.append(None) or has_news()
         consumer = in_thread(results.get)
-        while not looks:
-            time.sleep(0.001)
+        until(lambda: looks)
         time.sleep(0.1)
         assert len(looks) == 1
         executor.futures[0].set_result(None)
@@ -240,11 +238,9 @@ class TestByHand:
 
         interrupted = threading.Thread(target=consume)
         interrupted.start()
-        while len(results._news._sleepers) < 1:
-            time.sleep(0.001)
+        until(lambda: len(results._news._sleepers) == 1)
         other = in_thread(consume)
-        while len(results._news._sleepers) < 2:
-            time.sleep(0.001)
+        until(lambda: len(results._news._sleepers) == 2)
         first.set()
         executor.futures[0].set_result(None)
         interrupted.join(SECONDS)
@@ -318,8 +314,7 @@ class TestPausedPool:
                     raised.append(error)
 
             consumer = in_thread(consume)
-            while not results._news._sleepers:
-                time.sleep(0.001)
+            until(lambda: results._news._sleepers)
             executor.resize(0)
             assert consumer.is_alive()  # one still runs; it might submit
             gate.set()

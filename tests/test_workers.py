@@ -29,34 +29,9 @@ from poolexecutor import (
     current_worker,
 )
 
-SECONDS = 10.0
+from .helpers import SECONDS, blocked, until
+
 RESIZES = int(os.environ.get("STRESS_RESIZES", "10000"))
-
-
-def until(true) -> None:
-    """Wait for what nobody announces."""
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-@contextlib.contextmanager
-def blocked(executor, workers):
-    """That many workers are busy until the block ends, or the gate is set."""
-    gate, entered = threading.Event(), threading.Barrier(workers + 1)
-
-    def block():
-        entered.wait(SECONDS)
-        gate.wait(SECONDS)
-
-    futures = [executor.submit(block) for _ in range(workers)]
-    entered.wait(SECONDS)
-    try:
-        yield gate
-    finally:
-        gate.set()
-        concurrent.futures.wait(futures, SECONDS)
 
 
 def at_rest(executor) -> PoolStats:

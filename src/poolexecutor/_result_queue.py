@@ -16,7 +16,6 @@ The done-callback, which runs in a worker, waits for nobody.
 
 from __future__ import annotations
 
-import operator
 import queue
 import time
 from collections import deque
@@ -24,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ._bell import Bell
-from ._sizing import checked_seconds
+from ._sizing import checked_count, checked_seconds
 from .errors import NoResultsPending, NoWorkersAvailable
 
 if TYPE_CHECKING:
@@ -50,12 +49,7 @@ class ResultQueue(Generic[T]):
     """
 
     def __init__(self, executor: Executor, maxsize: int = 0) -> None:
-        try:
-            maxsize = operator.index(maxsize)
-        except TypeError:
-            raise TypeError(f"maxsize must be an integer, not {maxsize!r}") from None
-        if maxsize < 0:
-            raise ValueError(f"maxsize must not be negative, but is {maxsize}")
+        maxsize = checked_count("maxsize", maxsize)
         self._executor = executor
         self._outstanding: list[None] = []
         self._finished: deque[Future[T]] = deque()

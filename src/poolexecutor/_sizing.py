@@ -85,7 +85,7 @@ def checked_maximum(value: Any) -> int:
 
 
 def checked_count(name: str, value: Any) -> int:
-    """A number of workers, 0 included.
+    """A number of things, 0 included.
 
     Raises:
         TypeError: It is no integer.
