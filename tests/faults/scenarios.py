@@ -716,6 +716,36 @@ def resubmitting_task_ends_at_exit(pool):
     executor.submit(again)
 
 
+@scenario(lambda version: version < (3, 13))
+def interrupted_shutdown_waits_again(pool):
+    """Ctrl-C while it waits for a worker: who asks again waits for the same worker."""
+    executor, gate, entered, ended = pool(1), threading.Event(), threading.Event(), []
+
+    def work():
+        entered.set()
+        gate.wait(PATIENCE)
+        ended.append(True)
+
+    def press():
+        time.sleep(0.3)  # until the main thread waits, which nothing tells
+        os.kill(os.getpid(), signal.SIGINT)
+
+    executor.submit(work)
+    entered.wait(PATIENCE)
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        executor.shutdown()
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError("not interrupted")
+    presser.join()
+    threading.Timer(0.3, gate.set).start()
+    executor.shutdown()
+    assert ended
+
+
 @scenario()
 def queue_replaced_while_work_waits(pool):
     """What waits in the old queue is run by its workers, what comes later by others."""
