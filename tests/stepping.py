@@ -34,6 +34,9 @@ class FakeLock:
             raise RuntimeError("release unlocked lock")
         self.locked = False
 
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
 
 def held() -> FakeLock:
     """A lock as a worker brings it to `park`."""

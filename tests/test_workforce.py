@@ -69,14 +69,14 @@ class TestMore:
         for _ in range(4 * n):
             crew.give(call())
         assert counts(crew) == (n, 0, 4 * n)
-        crew.workforce.resize(Bounds(3 * n))
+        crew.workforce.resize(lambda _: Bounds(3 * n))
         assert counts(crew) == (3 * n, 0, 4 * n)
-        crew.workforce.resize(Bounds(4 * n))
+        crew.workforce.resize(lambda _: Bounds(4 * n))
         assert counts(crew) == (4 * n, 0, 4 * n)
         crew.workforce.idle_timeout = None
         crew.step_all()
         assert counts(crew) == (4 * n, 4 * n, 0)
-        crew.workforce.resize(Bounds(2 * n))
+        crew.workforce.resize(lambda _: Bounds(2 * n))
         crew.step_all()
         assert counts(crew) == (2 * n, 2 * n, 0)
         crew.workforce.idle_timeout = 1
@@ -104,14 +104,14 @@ class TestMore:
         for request in requests:
             crew.give(request)
         assert len(crew.started) == len(crew.workforce.workers) == 2
-        crew.workforce.resize(Bounds(6))
+        crew.workforce.resize(lambda _: Bounds(6))
         assert len(crew.started) == len(crew.workforce.workers) <= 6
         crew.step_all()
         assert [request.result(0) for request in requests] == [0] * 4
 
     def test_resuming_without_a_thread_keeps_the_queue(self) -> None:
         crew = Crew(2)
-        crew.workforce.resize(Bounds(2, paused=True))
+        crew.workforce.resize(lambda _: Bounds(2, paused=True))
         request = call()
         crew.give(request)
 
@@ -120,10 +120,10 @@ class TestMore:
 
         start, crew.workforce._start = crew.workforce._start, start
         with pytest.raises(RuntimeError, match="can't start new thread"):
-            crew.workforce.resize(Bounds(2))
+            crew.workforce.resize(lambda _: Bounds(2))
         assert not request.done()
         crew.workforce._start = start
-        crew.workforce.resize(Bounds(2))
+        crew.workforce.resize(lambda _: Bounds(2))
         crew.step_all()
         assert request.result(0) == 0
 
@@ -132,14 +132,14 @@ class TestFewer:
     def test_the_longest_idle_leave_first(self) -> None:
         crew = idle_crew(4)
         third, fourth = crew.started[2:]
-        crew.workforce.resize(Bounds(2))
+        crew.workforce.resize(lambda _: Bounds(2))
         crew.step_all()
         assert crew.workforce.workers == {third, fourth}
         assert not crew.workforce.is_shrinking
 
     def test_a_busy_one_leaves_after_its_task(self) -> None:
         crew = Crew(2)
-        crew.give(call(lambda: crew.workforce.resize(Bounds(1))))
+        crew.give(call(lambda: crew.workforce.resize(lambda _: Bounds(1))))
         crew.give(call())
         crew.give(call())
         first, second = crew.started
@@ -150,22 +150,22 @@ class TestFewer:
 
     def test_no_more_leave_than_have_to(self) -> None:
         crew = idle_crew(4)
-        crew.workforce.resize(Bounds(3))
+        crew.workforce.resize(lambda _: Bounds(3))
         crew.workforce.requests.wake_all()  # all look, though one has to go
         crew.step_all()
         assert counts(crew) == (3, 3, 0)
 
     def test_up_again_before_they_have_left(self) -> None:
         crew = idle_crew(4)
-        crew.workforce.resize(Bounds(1))
-        crew.workforce.resize(Bounds(4))
+        crew.workforce.resize(lambda _: Bounds(1))
+        crew.workforce.resize(lambda _: Bounds(4))
         crew.step_all()
         assert counts(crew) == (4, 4, 0)
         assert not crew.workforce.is_shrinking
 
     def test_a_request_that_calls_one_that_leaves(self) -> None:
         crew = idle_crew(2)
-        crew.workforce.resize(Bounds(1))
+        crew.workforce.resize(lambda _: Bounds(1))
         request = call(str)
         crew.give(request)  # the other one is called
         crew.step_all()
@@ -174,14 +174,14 @@ class TestFewer:
 
     def test_pause_and_resume(self) -> None:
         crew = idle_crew(3)
-        crew.workforce.resize(Bounds(3, paused=True))
+        crew.workforce.resize(lambda _: Bounds(3, paused=True))
         crew.step_all()
         requests = [call(str) for _ in range(2)]
         for request in requests:
             crew.give(request)
         assert counts(crew) == (0, 0, 2)
         assert len(crew.started) == 3
-        crew.workforce.resize(Bounds(3))
+        crew.workforce.resize(lambda _: Bounds(3))
         assert counts(crew) == (2, 0, 2)
         crew.step_all()
         assert [request.result(0) for request in requests] == ["", ""]
@@ -299,7 +299,7 @@ class TestRest:
 
     def test_paused_with_work(self) -> None:
         crew = Crew(1)
-        crew.workforce.resize(Bounds(1, paused=True))
+        crew.workforce.resize(lambda _: Bounds(1, paused=True))
         request = call()
         crew.give(request)
         with pytest.raises(NoWorkersAvailable):

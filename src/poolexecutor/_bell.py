@@ -36,14 +36,22 @@ class Bell:
             if _tell(lock):
                 return
 
+    def after_fork(self) -> None:
+        """In the child: those who sleep are gone, but for one on top of whom the fork was made."""
+        sleepers = self._sleepers[:]
+        self._sleepers.clear()
+        self.followers.clear()
+        for lock in sleepers:
+            _tell(lock)
+
     def wait_until(self, holds: Callable[[], Any], timeout: float | None) -> bool:
         """Sleep until `holds` says so; False if it did not within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         lock = threading.Lock()
         lock.acquire()
-        self._sleepers.append(lock)
         found = False
         try:
+            self._sleepers.append(lock)
             while not holds():
                 remaining: float = -1
                 if deadline is not None:
@@ -51,10 +59,15 @@ class Bell:
                     if remaining <= 0:
                         return False
                 lock.acquire(True, remaining)
+                if lock not in self._sleepers[:]:
+                    self._sleepers.append(lock)  # after a fork, see below
             found = True
             return True
         finally:
-            self._sleepers.remove(lock)  # locks compare by identity
+            try:
+                self._sleepers.remove(lock)  # locks compare by identity
+            except ValueError:
+                pass
             if not found:
                 self.ring_once()  # it may have been told what another one can use
 

@@ -170,7 +170,7 @@ class PoolExecutor(StandardExecutor):
             try:
                 self.__refuse()
             except RuntimeError:
-                workforce.refusals.append(None)
+                workforce.refuse()
                 raise
         request = WorkRequest(fn, args, kwargs)
         try:
@@ -259,7 +259,7 @@ class PoolExecutor(StandardExecutor):
         # Also of one that the base class serves: it may have had workers of ours before.
         self.__workforce.close(cancel_futures)
         if wait:
-            self.__workforce.join(timeout)
+            self.__workforce.join(timeout, self.__threads if self.__is_standard else ())
 
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
         """Shut down and wait, see `cancel_on_interrupt`; exceptions go on."""
@@ -311,12 +311,12 @@ class PoolExecutor(StandardExecutor):
         if timeout is not None and not wait:
             raise ValueError("timeout is for wait=True")
         workforce = self.__own_workforce("resize")
-        bounds = workforce.bounds.resized(max_workers, min_workers)
+        workforce.bounds.resized(max_workers, min_workers)  # or it raises
         if workforce.broken:
             raise getattr(self, "BROKEN", BrokenThreadPool)(workforce.broken)
         if workforce.closing:
             raise RuntimeError("cannot resize after shutdown")
-        workforce.resize(bounds)
+        workforce.resize(lambda bounds: bounds.resized(max_workers, min_workers))
         if wait and not workforce.wait_for_size(timeout):
             raise TimeoutError("not all surplus workers have left in time")
 
@@ -401,9 +401,13 @@ class PoolExecutor(StandardExecutor):
 
         @_max_workers.setter
         def _max_workers(self, value: int) -> None:
+            # Paused, the pool stays so: who writes here does not know of that.
             maximum = checked_maximum(value)
-            bounds = self.__workforce.bounds
-            self.__workforce.resize(Bounds(maximum, min(bounds.minimum, maximum)))
+            self.__workforce.resize(
+                lambda bounds: Bounds(
+                    maximum, min(bounds.minimum, maximum), paused=bounds.limit == 0
+                )
+            )
 
         @property
         def _threads(self) -> set[threading.Thread]:

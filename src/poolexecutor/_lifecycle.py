@@ -64,7 +64,7 @@ def join_thread(thread: threading.Thread, deadline: float | None) -> None:
     taken for one that has ended (the cure for bpo-45274 cannot tell them apart).
     """
     gone = getattr(thread, _WORKER_MARK, None)
-    if gone is None or hold(gone, deadline):
+    if (gone is None or hold(gone, deadline)) and thread.ident is not None:
         thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
 

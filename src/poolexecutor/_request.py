@@ -13,6 +13,7 @@ What the queue holds must answer to four verbs, whatever it is:
 - ``_fail(error)``: settle it with `error`, if it has not started.
 - ``_orphan(error)``: in the child of a fork, where nobody will run it: settle it with `error`.
 - ``_has_ended()``: whether it is settled.
+- ``_tally()``: how it has ended.
 - ``cancel()``, ``cancelled()``: as a future's.
 """
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures._base import (
+    CANCELLED_AND_NOTIFIED,
     FINISHED,
     LOGGER,
     PENDING,
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._condition import CONDITIONS, FutureCondition
 from ._future import _CANCELLED_STATES, ByHand, Claim, Failed, PoolFuture, _Unretrieved
+from ._stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,6 +196,13 @@ class WorkRequest(PoolFuture[T]):
     def _has_ended(self) -> bool:
         return self._fold()[1] is not None
 
+    def _tally(self) -> Tally:
+        final = self._fold()[1]
+        if final is CANCELLED_AND_NOTIFIED:
+            return Tally(cancelled=1)
+        failed = isinstance(final, ByHand) and final.exception is not None
+        return Tally(failed=1) if failed else Tally(completed=1)
+
     def _withdraw(self) -> bool:
         """See to it that the call is never made; False if a worker has it."""
         return self.cancel() or type(self._fold()[1]) is Failed
@@ -255,6 +265,9 @@ class ForeignRequest:
 
     def _has_ended(self) -> bool:
         return self._is_over
+
+    def _tally(self) -> Tally:
+        return Tally(cancelled=1) if self.cancelled() else Tally(failed=1)
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:
         if self.item.future._state == PENDING:

@@ -24,16 +24,15 @@ A thread that takes out its own lock owes nothing. One whose lock was taken by a
 This is why an entry is never left behind by a thread that has found work: a giver would call
 it, and its request would wait for a thread that is busy.
 
-`take`, `wake_one` and `wake_oldest` are single steps of C code, composed of C callables, so that no
+`take`, `wake_one` and `call` are single steps of C code, composed of C callables, so that no
 signal handler and no asynchronous exception can come between the taking and the keeping.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from operator import methodcaller
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._future import cancellation_mark
 
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._future import Claim
+    from ._stats import Tally
 
 
 class Lock(Protocol):
@@ -58,6 +58,7 @@ class Request(Protocol):
     def _fail(self, error: BaseException) -> None: ...
     def _orphan(self, error: BaseException) -> None: ...
     def _has_ended(self) -> bool: ...
+    def _tally(self) -> Tally: ...
     def cancel(self) -> bool: ...
     def cancelled(self) -> bool: ...
 
@@ -68,13 +69,12 @@ class RequestQueue:
     def __init__(self) -> None:
         self.requests: deque[Request] = deque()
         self.idle: list[Lock] = []
-        self.in_hand: list[list[Request]] = []  # what `settle_all` has taken out
+        self.in_hand: dict[int, list[Request]] = {}  # what `settle_all` has taken out
         self._no_cancelled_since: object = None  # the mark of the time when none was in the queue
         self.append = self.requests.append
         # None is in neither collection, so these iterators never end.
         release = methodcaller("release")
         self._wake: Iterator[None] = map(release, iter(self.idle.pop, None))
-        self._wake_oldest: Iterator[None] = map(release, iter(partial(self.idle.pop, 0), None))
 
     def taker(self, slot: list[Request]) -> Iterator[None]:
         """An iterator whose `next` moves the first request into `slot`; IndexError if none."""
@@ -116,11 +116,13 @@ class RequestQueue:
             return False
         return True
 
-    def wake_oldest(self) -> bool:
-        """Call the thread that has been parked for longest; False if none is parked."""
+    def call(self, lock: Any) -> bool:
+        """Call the thread that is parked on `lock`; False if it is not any more."""
+        # Taken out, then released; `__exit__` is a release that takes arguments.
+        steps = map(lock.__exit__, map(self.idle.remove, (lock,)), (None,), (None,))
         try:
-            next(self._wake_oldest)
-        except IndexError:
+            next(steps)
+        except ValueError:
             return False
         return True
 
@@ -161,25 +163,19 @@ class RequestQueue:
             return False
         return True
 
-    def settle_all(self, settle: Callable[[Request], object]) -> int:
-        """Take out all requests and call `settle` for each. Runs done-callbacks.
-
-        Returns:
-            For how many.
-        """
-        count = 0
+    def settle_all(self, settle: Callable[[Request], object]) -> None:
+        """Take out all requests and call `settle` for each. Runs done-callbacks."""
         slot: list[Request] = []
         take = self.taker(slot)
-        self.in_hand.append(slot)
+        self.in_hand[id(slot)] = slot
         try:
             while True:
                 try:
                     next(take)
                 except IndexError:
-                    return count
+                    return
                 settle(slot[0])
                 slot.clear()
-                count += 1
         finally:
             self.requests.extendleft(slot)  # interrupted: it keeps its place
-            self.in_hand = [other for other in self.in_hand if other is not slot]
+            self.in_hand.pop(id(slot), None)

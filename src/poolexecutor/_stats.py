@@ -12,6 +12,7 @@ class Tally(NamedTuple):
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
+    refused: int = 0
 
     def plus(self, other: Tally) -> Tally:
         """Both together."""
@@ -19,6 +20,7 @@ class Tally(NamedTuple):
             self.completed + other.completed,
             self.failed + other.failed,
             self.cancelled + other.cancelled,
+            self.refused + other.refused,
         )
 
 
@@ -27,7 +29,7 @@ class PoolStats:
     """The state of a pool at one time, as `PoolExecutor.stats` gives it.
 
     Exact whenever the pool is at rest. While it moves, what moves may be missing: a count is then
-    too small, never too large.
+    too small, never too large. What others take out of `_work_queue` to run it is not the pool's.
 
     Attributes:
         workers: Threads that there are.

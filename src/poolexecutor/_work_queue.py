@@ -13,7 +13,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._future import Claim, mark_cancellation
+from ._lifecycle import interpreter_is_closing
 from ._request import ForeignRequest, WorkRequest
+from ._stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +56,9 @@ class Nothing:
     def _has_ended(self) -> bool:
         return True
 
+    def _tally(self) -> Tally:
+        return Tally()
+
     def cancel(self) -> bool:
         return True
 
@@ -75,7 +80,7 @@ class WorkQueue:
         """Queue a work item for the workers; None has one of them look whether it must leave."""
         request: Request
         if item is None:
-            if self._workforce.closing:
+            if self._is_over():
                 self._workforce.requests.wake_all()
                 return  # as if it were there: see `get`
             request = Nothing()
@@ -119,18 +124,23 @@ class WorkQueue:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if not block or (remaining is not None and remaining <= 0):
                     raise queue.Empty from None
-                if self._workforce.closing and not self._workforce.requests.has_requests():
+                if self._is_over() and not self._workforce.requests.has_requests():
                     return None
                 self._park(lock, remaining)
             else:
                 break
-        return _as_item(slot.pop())
+        request = slot.pop()
+        self._workforce.changes.ring()  # the queue may be empty now
+        return _as_item(request)
+
+    def _is_over(self) -> bool:
+        return self._workforce.closing or interpreter_is_closing()
 
     def _park(self, lock: Any, timeout: float | None) -> None:
         """Sleep until called. Interrupted, it leaves no lock behind and passes a call on."""
         requests = self._workforce.requests
         try:
-            requests.park(lock, lambda: self._workforce.closing, timeout)
+            requests.park(lock, self._is_over, timeout)
         except BaseException:
             if not requests.unpark(lock) and requests.has_requests():
                 self._workforce.summon()

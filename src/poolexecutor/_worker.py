@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures._base import LOGGER
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._future import Claim
@@ -25,6 +26,7 @@ class Crew(Protocol):
     def prepare(self, worker: WorkerThread) -> bool: ...
     def must_leave(self) -> bool: ...
     def must_look(self) -> bool: ...
+    def must_look_though_refused(self) -> bool: ...
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool: ...
     def depart(self, worker: WorkerThread) -> None: ...
 
@@ -88,7 +90,8 @@ class WorkerThread:
         self._requests = requests
         self._take = requests.taker(self.slot)
         self._crew = crew
-        self._entered: AbstractContextManager[Any] | None = None
+        self._entered = ExitStack()  # the worker's context
+        self._parents: ExitStack | None = None  # that of the parent, in the child of a fork
         self.thread = threading.Thread(name=name, target=self.run, daemon=daemon)
         self.begun = self.thread._started = _Begun()  # type: ignore[attr-defined]  # private
         mark_as_worker(self.thread, self.gone)
@@ -104,13 +107,13 @@ class WorkerThread:
 
     def disown(self, at_end: Callable[[], None]) -> None:
         """In the child of a fork in this worker's task: leave after it, then call `at_end`."""
-        self._entered = None  # the parent's
+        # What was entered is the parent's; kept, lest the garbage collector closes it here.
+        self._parents, self._entered = self._entered, ExitStack()
         self._crew = _Nobody(at_end)
 
     def enter(self, manager: AbstractContextManager[Any]) -> None:
         """Enter the worker's context, to be left when the worker leaves."""
-        self.context = manager.__enter__()
-        self._entered = manager
+        self.context = self._entered.enter_context(manager)
 
     def run(self) -> None:
         """The thread's life."""
@@ -149,12 +152,10 @@ class WorkerThread:
         return True
 
     def _leave_context(self) -> None:
-        manager, self._entered = self._entered, None
-        if manager is not None:
-            try:
-                manager.__exit__(None, None, None)
-            except BaseException:
-                LOGGER.exception("exception on leaving the context of a worker")
+        try:
+            self._entered.close()
+        except BaseException:
+            LOGGER.exception("exception on leaving the context of a worker")
 
     def let_go(self) -> None:
         """Release those who wait for `gone`."""
@@ -181,7 +182,10 @@ class WorkerThread:
             crew = self._crew  # another one after a fork
             if crew.must_leave() or (expired and crew.may_leave(self, expired=True)):
                 return
-            expired = self._requests.park(self.lock, crew.must_look, crew.idle_timeout)
+            if expired:  # refused: no need to ask again until something changes
+                expired = self._requests.park(self.lock, crew.must_look_though_refused)
+            else:
+                expired = self._requests.park(self.lock, crew.must_look, crew.idle_timeout)
             self.wakes += 1
 
     def _hand_back(self, error: BaseException) -> None:
@@ -208,7 +212,7 @@ class _Nobody:
     def must_leave(self) -> bool:
         return True
 
-    must_look = must_leave
+    must_look = must_look_though_refused = must_leave
 
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
         return True

@@ -58,7 +58,7 @@ from ._worker import WorkerThread, forget_other_workers, worker_of_this_thread
 from .errors import BrokenThreadPool, NoWorkersAvailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
 INITIALIZER_FAILED = "A thread initializer failed, the thread pool is not usable anymore"
@@ -108,7 +108,6 @@ class Workforce:
         self.initializer = initializer
         self.initargs = initargs
         self.idle_timeout = idle_timeout
-        self.refusals: list[None] = []
         self.largest = 0
         self._worker_context = worker_context
         self._daemon = daemon
@@ -117,11 +116,14 @@ class Workforce:
         self._start = start
         self._tickets: list[None] = []
         self._starting = threading.RLock()
+        self._resizing = threading.RLock()
         self._leaving: list[WorkerThread] = []
+        self._departing: list[WorkerThread] = []  # on their way from `workers` to the ledger
+        self._last_departure: object = None  # another one after each
+        self._last_threads: set[threading.Thread] = set()  # of workers that have departed
         self.changes = Bell()  # rung when a worker parks, leaves, or may have to
         self._joining_inside: set[threading.Thread] = set()
-        self._resizing_inside: list[WorkerThread] = []
-        self._draining_inside: list[WorkerThread] = []
+        self._inside: list[WorkerThread] = []  # that wait for their own pool in a task
         self._ledger = Ledger()
         _lifecycle.register(self)
 
@@ -133,10 +135,17 @@ class Workforce:
         Raises:
             RuntimeError: No worker is left and none can be started; all requests have failed.
         """
-        if not self.requests.wake_one() and len(self.workers) < self.bounds.limit:
+        if self.requests.wake_one():
+            if len(self.workers) < self._floor():
+                self._replace()  # it could not be started before
+        elif len(self.workers) < self.bounds.limit:
             failure = self._grow()
             if failure is not None:
                 self._report(failure)
+
+    def _floor(self) -> int:
+        """How many workers there shall be, idle or not."""
+        return self.bounds.floor if self.is_open and not self.must_leave() else 0
 
     def _grow(self) -> BaseException | None:
         """Start a worker, if one is wanted; returns what has kept it from being started."""
@@ -195,11 +204,11 @@ class Workforce:
             self._tickets.pop()
         except IndexError:
             return
-        if len(self.workers) >= self.bounds.floor and self.requests.wake_one():
+        if len(self.workers) >= self._floor() and self.requests.wake_one():
             return
         if len(self.workers) < self.bounds.limit:
             self._start_worker()
-            if len(self.workers) < self.bounds.floor:
+            if len(self.workers) < self._floor():
                 self._tickets.append(None)  # one by one up to the minimum
 
     def _start_worker(self) -> None:
@@ -207,8 +216,10 @@ class Workforce:
         worker = WorkerThread(self.requests, self, name, self._daemon)
         try:
             self.workers.add(worker)
-            self.largest = max(self.largest, len(self.workers))
+            self._shrink()  # the limit may have fallen since it was looked at
+            count = len(self.workers)
             self._start(worker)
+            self.largest = max(self.largest, count)
         except BaseException:
             # Whether its thread was started is for `birth` to say: who pops it decides.
             try:
@@ -218,6 +229,7 @@ class Workforce:
             else:
                 self.workers.discard(worker)
                 worker.let_go()
+                self.changes.ring()
             raise
         self._list(worker)
 
@@ -240,7 +252,7 @@ class Workforce:
         Raises:
             RuntimeError: The system has no thread to give.
         """
-        if len(self.workers) < self.bounds.floor:
+        if len(self.workers) < self._floor():
             failure = self._grow()
             if failure is not None:
                 try:
@@ -250,14 +262,17 @@ class Workforce:
 
     # --- another size -------------------------------------------------------------------------
 
-    def resize(self, bounds: Bounds) -> None:
-        """Have as many workers as `bounds` say: start those that are wanted, call surplus ones.
+    def resize(self, change: Callable[[Bounds], Bounds]) -> None:
+        """Change the bounds: start the workers that are wanted, call surplus ones.
 
         Raises:
             RuntimeError: No worker is left and none can be started. Requests stay queued.
         """
-        self.bounds = bounds
+        with self._resizing:  # two at once, and one change would be lost; nothing else is done here
+            self.bounds = change(self.bounds)
         self._shrink()
+        if self.idle_timeout is not None:
+            self.requests.wake_all()  # another minimum may let those leave that were refused
         if self.is_open:
             self._start_wanted()
         else:  # workers come as needed; closed meanwhile, it shall not be paused
@@ -285,9 +300,11 @@ class Workforce:
         too_many = _sizing.surplus(self.bounds, len(self.workers) - leaving)
         if too_many:
             self.is_shrinking = True
-            for _ in range(too_many):
-                if not self.requests.wake_oldest():
-                    break
+            # Not the threads of outsiders, which wait at the same queue.
+            ours = {id(worker.lock) for worker in self.workers.copy()}
+            idle = [lock for lock in self.requests.idle[:] if id(lock) in ours]
+            for lock in idle[:too_many]:
+                self.requests.call(lock)
 
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
         """Whether a worker that has no request in hand may leave, for there are others enough."""
@@ -311,7 +328,7 @@ class Workforce:
         """
         before = self.workers.copy()
         deadline = _deadline(timeout)
-        with _Inside(self._resizing_inside, self) as inside:
+        with _Inside(self) as inside:
             if not self.changes.wait_until(lambda: self._has_its_size(inside), timeout):
                 return False
         for worker in before - self.workers.copy():
@@ -322,8 +339,17 @@ class Workforce:
         return True
 
     def _has_its_size(self, inside: list[WorkerThread]) -> bool:
-        workers = self.workers.copy() - set(inside[:])
+        workers = self.workers.copy() - self._excepted(inside)
         return _sizing.surplus(self.bounds, len(workers)) == 0
+
+    def _excepted(self, inside: list[WorkerThread]) -> set[WorkerThread]:
+        """Workers that one who waits must not wait for: each that waits itself in a task, and,
+        on top of a start, the one that cannot begin before that goes on.
+        """
+        excepted = set(inside[:])
+        if self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
+            excepted.update(worker for worker in self.workers.copy() if worker.birth)
+        return excepted
 
     # --- at rest ------------------------------------------------------------------------------
 
@@ -333,22 +359,28 @@ class Workforce:
         Raises:
             NoWorkersAvailable: The pool is paused, and what is queued will not be run.
         """
-        with _Inside(self._draining_inside, self) as inside:
+        if self.requests.has_requests():
+            self._summon_somebody()  # a signal handler may be on top of who was about to
+        with _Inside(self) as inside:
             return self.changes.wait_until(lambda: self._is_drained(inside), timeout)
 
     def _is_drained(self, inside: list[WorkerThread]) -> bool:
-        others = self.workers.copy() - set(inside[:])
-        if self.bounds.limit == 0 and self.is_open and not any(w.is_running() for w in others):
-            if self.requests.count_waiting()[0]:
-                raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
-            return True
+        workers, excepted = self.workers.copy(), self._excepted(inside)
+        if not workers - excepted:  # else some have not left yet, if it is paused
+            waiting = self.requests.count_waiting()[0]
+            if self.bounds.limit == 0 and self.is_open:
+                if waiting:
+                    raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
+                return True
+            if waiting and len(workers) >= self.bounds.limit:
+                raise NoWorkersAvailable("all workers wait for their own pool, with work queued")
         return self._is_at_rest(inside)
 
     def is_stalled(self) -> bool:
         """Whether nothing that is queued will be run: the pool is paused, and nobody is at it."""
         if self.bounds.limit or not self.is_open or self.closing:
             return False
-        return not any(worker.slot for worker in self.workers.copy())
+        return self.workers.copy() <= {worker_of_this_thread()}
 
     def _is_at_rest(self, inside: list[WorkerThread]) -> bool:
         """Whether there was a moment in this call at which nothing was queued or running.
@@ -359,7 +391,7 @@ class Workforce:
         Args:
             inside: Workers whose tasks do not count, since they ask this.
         """
-        requests, excepted = self.requests, set(inside[:])
+        requests, excepted = self.requests, self._excepted(inside)
         before = {worker: worker.wakes for worker in self.workers.copy() - excepted}
         if requests.has_requests() or requests.in_hand:
             return False
@@ -372,6 +404,14 @@ class Workforce:
 
     def stats(self) -> PoolStats:
         """Counts of workers and requests; see `PoolStats`."""
+        for _ in range(100):  # while a worker departs, its counts are nowhere
+            departure, departing = self._last_departure, self._departing[:]
+            stats = self._count()
+            if not departing and not self._departing[:] and departure is self._last_departure:
+                break
+        return stats
+
+    def _count(self) -> PoolStats:
         # In the order against that of a request's way: what moves is missed, not counted twice.
         ended = self._ledger.total()
         workers = self.workers.copy()
@@ -388,11 +428,11 @@ class Workforce:
             max_workers=self.bounds.limit,
             min_workers=self.bounds.minimum,
             largest_workers=self.largest,
-            submitted=sum(ended) + busy + queued,
+            submitted=ended.completed + ended.failed + ended.cancelled + busy + queued,
             completed=ended.completed,
             failed=ended.failed,
             cancelled=ended.cancelled,
-            refused=len(self.refusals),
+            refused=ended.refused,
         )
 
     # --- called by the workers ----------------------------------------------------------------
@@ -425,15 +465,27 @@ class Workforce:
             self.changes.ring()
         return self.is_shrinking or self.must_leave()
 
+    def must_look_though_refused(self) -> bool:
+        """As `must_look`, for one that may not leave though idle for too long: nothing but a
+        change of the number or the minimum makes it ask again.
+        """
+        left = len(self.workers) - len(self._leaving[:])
+        return self.must_look() or left > self.bounds.floor
+
     def depart(self, worker: WorkerThread) -> None:
         """Last thing in a worker, however it ends."""
+        self._departing.append(worker)
         self.workers.discard(worker)
         self._ledger.add(_tally(worker))
+        self._last_departure = worker.claim
+        self._departing.remove(worker)
         if worker in self._leaving[:]:
             self._stop_leaving(worker)
         if self.is_open and not self.must_leave():
+            self._last_threads = {t for t in self._last_threads.copy() if t.is_alive()}
+            self._last_threads.add(worker.thread)
             self.threads.discard(worker.thread)  # those that leave in the end are joined
-            if len(self.workers) < self.bounds.floor:
+            if len(self.workers) < self._floor():
                 self._replace()
         if self.requests.has_requests():
             # Called after its last look, or dying: somebody else has to look.
@@ -447,7 +499,7 @@ class Workforce:
     def _replace(self) -> None:
         failure = self._grow()
         if failure is not None:
-            LOGGER.critical("No thread to replace a worker that died", exc_info=failure)
+            LOGGER.critical("No thread for a worker of the minimum", exc_info=failure)
 
     def _summon_somebody(self) -> None:
         """As `summon`, for those to whom the failure of others' requests is no error."""
@@ -504,25 +556,34 @@ class Workforce:
         self._settle_all(self.fail)
 
     def _settle_all(self, settle: Callable[[Request], object]) -> None:
-        count = self.requests.settle_all(settle)
-        self._ledger.add(Tally(cancelled=count) if settle is _cancel else Tally(failed=count))
+        def settle_and_count(request: Request) -> None:
+            settle(request)
+            self._ledger.add(request._tally())
+
+        self.requests.settle_all(settle_and_count)
+        self.changes.ring()
 
     def disclaim(self, request: Request) -> None:
         """Take a request out of the books whose `submit` raises; it has been withdrawn."""
-        self.refusals.append(None)
+        self.refuse()
         try:
             self.requests.requests.remove(request)
         except ValueError:
             # Somebody has met it and counted it.
             failed = not request.cancelled()
             self._ledger.add(Tally(failed=-1) if failed else Tally(cancelled=-1))
+        self.changes.ring()
+
+    def refuse(self) -> None:
+        """Count a call of `submit` that raises."""
+        self._ledger.add(Tally(refused=1))
 
     def fail(self, request: Request) -> None:
         """Settle a request of a broken pool, if it has not started."""
         request._fail(self._broken_type(self.broken))
 
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until all workers have left.
+    def join(self, timeout: float | None = None, besides: Iterable[threading.Thread] = ()) -> None:
+        """Wait until all workers have left, and the threads `besides`.
 
         In a worker of this pool it waits for the others only, and not for those that wait here
         themselves: of any number of workers that wait for each other, the last one to say so sees
@@ -533,23 +594,28 @@ class Workforce:
         """
         me = threading.current_thread()
         deadline = _deadline(timeout)
-        worker = worker_of_this_thread()
-        if me in self.threads or (worker is not None and worker.crew is self):
-            self._joining_inside.add(me)
-        try:
-            joined = {me}
-            seen = 0
-            while self._join_one(joined, deadline):
-                late = deadline is not None and time.monotonic() >= deadline
-                if late and len(joined) == seen:
-                    raise TimeoutError("not all workers have left in time")
-                seen = len(joined)
-        finally:
-            self._joining_inside.discard(me)
+        with _Inside(self):
+            worker = worker_of_this_thread()
+            if me in self.threads or (worker is not None and worker.crew is self):
+                self._joining_inside.add(me)
+            try:
+                joined = {me}
+                seen = 0
+                for thread in set(besides) - joined:
+                    _lifecycle.join_thread(thread, deadline)
+                    if thread.is_alive():
+                        raise TimeoutError("not all workers have left in time")
+                while self._join_one(joined, deadline):
+                    late = deadline is not None and time.monotonic() >= deadline
+                    if late and len(joined) == seen:
+                        raise TimeoutError("not all workers have left in time")
+                    seen = len(joined)
+            finally:
+                self._joining_inside.discard(me)
 
     def _join_one(self, joined: set[threading.Thread], deadline: float | None) -> bool:
         """Wait for one more worker, at most to the deadline; False if there is none to wait for."""
-        if others := self.threads.copy() - joined:
+        if others := (self.threads.copy() | self._last_threads.copy()) - joined:
             thread = others.pop()
             if thread not in self._joining_inside.copy():
                 _lifecycle.join_thread(thread, deadline)
@@ -565,7 +631,8 @@ class Workforce:
             return True
         if not self.requests.has_requests():
             return False
-        _lifecycle.hold(self._starting, deadline)
+        if not _lifecycle.hold(self._starting, deadline):
+            return True  # the deadline
         if not self.workers and self.requests.has_requests():
             self._summon_somebody()
         # True again only for somebody new: the worker that asks cannot wait for itself.
@@ -599,7 +666,7 @@ class Workforce:
                 worker.begun.set()
                 worker.let_go()
         forget_other_workers()
-        for slot in self.requests.in_hand:
+        for slot in list(self.requests.in_hand.values()):
             orphans += slot
         self.requests.requests.clear()
         self.requests.idle.clear()
@@ -609,9 +676,11 @@ class Workforce:
         self._joining_inside.clear()
         self._tickets.clear()
         self._starting = threading.RLock()
-        self._leaving, self._resizing_inside, self._draining_inside = [], [], []
-        self.changes = Bell()
+        self._resizing = threading.RLock()
+        self._leaving, self._departing, self._inside = [], [], []
+        self._last_threads = set()
         self.is_shrinking = False
+        self.changes.after_fork()
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
 
@@ -643,13 +712,16 @@ class _Inside:
     that waits for its pool only for those that do not.
     """
 
-    def __init__(self, waiting: list[WorkerThread], workforce: Workforce) -> None:
+    def __init__(self, workforce: Workforce) -> None:
         worker = worker_of_this_thread()
-        self._waiting = waiting
+        self._workforce = workforce
+        self._waiting = workforce._inside
         self._mine = [worker] if worker is not None and worker.crew is workforce else []
 
     def __enter__(self) -> list[WorkerThread]:
         self._waiting.extend(self._mine)
+        if self._mine:
+            self._workforce.changes.ring()  # others that wait do not wait for this one any more
         return self._waiting if self._mine else []
 
     def __exit__(self, *exc_info: object) -> None:
