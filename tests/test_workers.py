@@ -76,6 +76,33 @@ class TestMadeAhead:
         with pytest.raises(RuntimeError, match="can't start new thread"):
             PoolExecutor(5, min_workers=4)
 
+    def test_failing_initializer(self, caplog) -> None:
+        """It ends with one that broke the pool, not with an endless line of others."""
+        begun = []
+
+        def fail():
+            begun.append(None)
+            raise ValueError
+
+        with PoolExecutor(8, initializer=fail, min_workers=8) as executor:
+            with pytest.raises(BrokenThreadPool):
+                executor.submit(int).result(SECONDS)
+            assert len(begun) <= 8
+
+    def test_started_later_if_it_cannot_be_now(self, monkeypatch) -> None:
+        def fail(thread):
+            raise RuntimeError("can't start new thread")
+
+        with PoolExecutor(4) as executor:
+            executor.submit(int).result(SECONDS)
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", fail)
+                executor.resize(min_workers=3)
+                assert executor.stats().workers == 1
+            until(lambda: executor.stats().idle == 1)
+            executor.submit(int).result(SECONDS)
+            assert executor.stats().workers == 3
+
     @pytest.mark.parametrize(
         "words",
         [{"min_workers": 1}, {"idle_timeout": 1}, {"daemon": True}, {"worker_context": int}],
@@ -116,6 +143,14 @@ class TestExpiry:
             until(lambda: executor.stats().workers == 0)
             stats = executor.stats()
             assert (stats.completed, stats.largest_workers <= 3) == (200, True)
+
+    def test_no_time_at_all_beside_a_minimum(self) -> None:
+        """Who may not leave sleeps, and does not ask again and again."""
+        with PoolExecutor(2, min_workers=1, idle_timeout=0) as executor:
+            executor.submit(int).result(SECONDS)
+            [worker] = executor._PoolExecutor__workforce.workers
+            time.sleep(0.1)
+            assert worker.wakes <= 5
 
     def test_endless(self) -> None:
         with PoolExecutor(2, idle_timeout=float("inf")) as executor:
@@ -202,6 +237,31 @@ class TestResize:
 
             for future in [executor.submit(shrink) for _ in range(2)]:
                 future.result(SECONDS)
+
+    def test_writing_does_not_end_a_pause(self) -> None:
+        with PoolExecutor(2) as executor:
+            executor.resize(0)
+            executor._max_workers = 3
+            assert (executor.max_workers, executor._max_workers) == (0, 3)
+            executor.resize(1)
+
+    def test_two_resizes_at_once(self) -> None:
+        """One changes the minimum while the other pauses: both count."""
+        with PoolExecutor(4) as executor:
+            switch = sys.getswitchinterval()
+            sys.setswitchinterval(1e-6)
+            try:
+                for _ in range(200):
+                    executor.resize(4, min_workers=0)
+                    one = threading.Thread(target=executor.resize, args=(0,))
+                    two = threading.Thread(target=executor.resize, kwargs={"min_workers": 1})
+                    for thread in (one, two):
+                        thread.start()
+                    for thread in (one, two):
+                        thread.join()
+                    assert (executor.max_workers, executor.min_workers) == (0, 1)
+            finally:
+                sys.setswitchinterval(switch)
 
     def test_minimum(self) -> None:
         with PoolExecutor(4, idle_timeout=0.02) as executor:
@@ -473,6 +533,49 @@ class TestDrain:
             futures = [executor.submit(drain) for _ in range(2)]
             assert [future.result(SECONDS) for future in futures] == [2, 2]
 
+    def test_from_the_only_worker(self) -> None:
+        with PoolExecutor(1) as executor:
+
+            def drain():
+                executor.submit(int)
+                executor.drain(SECONDS)
+
+            with pytest.raises(NoWorkersAvailable, match="all workers wait"):
+                executor.submit(drain).result(SECONDS)
+
+    def test_beside_another_that_waits_inside(self) -> None:
+        with PoolExecutor(2) as executor:
+            meeting = threading.Barrier(2)
+
+            def drain():
+                meeting.wait(SECONDS)
+                executor.drain(SECONDS)
+
+            def end():
+                meeting.wait(SECONDS)
+                executor.shutdown(timeout=SECONDS)
+
+            for future in [executor.submit(drain), executor.submit(end)]:
+                future.result(SECONDS)
+
+    def test_nothing_left_for_lack_of_a_thread(self, monkeypatch) -> None:
+        """The request is refused while somebody waits for it."""
+        with PoolExecutor(1) as executor:
+            drainer = threading.Thread(target=executor.drain)
+            start = threading.Thread.start
+
+            def fail(thread):
+                monkeypatch.undo()
+                start(drainer)
+                time.sleep(0.05)
+                raise RuntimeError("can't start new thread")
+
+            monkeypatch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(RuntimeError, match="can't start"):
+                executor.submit(int)
+            drainer.join(SECONDS)
+            assert not drainer.is_alive()
+
     def test_paused_while_waiting(self) -> None:
         with PoolExecutor(1) as executor:
             raised = []
@@ -534,6 +637,14 @@ class TestEnds:
             with pytest.raises(error):
                 executor.shutdown(**words)
             assert executor.submit(int).result(SECONDS) == 0
+
+    def test_time_out_of_one_whose_queue_was_replaced(self) -> None:
+        executor = PoolExecutor(2)
+        executor._work_queue = queue.Queue()
+        with blocked(executor, 2):
+            with pytest.raises(TimeoutError):
+                executor.shutdown(timeout=0.02)
+        executor.shutdown(timeout=SECONDS)
 
     def test_daemon_threads(self) -> None:
         with PoolExecutor(2, daemon=True) as executor, blocked(executor, 2):

@@ -11,7 +11,7 @@ from poolexecutor._request import WorkRequest
 from poolexecutor._sizing import Bounds
 from poolexecutor._stats import Ledger, Tally
 
-from .stepping import Crew
+from .stepping import Crew, held
 
 
 def call(fn=int, *args) -> WorkRequest:
@@ -163,6 +163,27 @@ class TestFewer:
         assert counts(crew) == (4, 4, 0)
         assert not crew.workforce.is_shrinking
 
+    @pytest.mark.parametrize("limit", [0, 1])
+    def test_fewer_while_one_is_being_started(self, limit) -> None:
+        """The limit falls after it was looked at and before the worker is among the workers."""
+        crew = Crew(2)
+        workforce = crew.workforce
+        for _ in range(limit):
+            crew.give(call())
+        number = workforce._next_number
+
+        def meanwhile() -> int:
+            workforce._next_number = number
+            workforce.resize(lambda _: Bounds(max(limit, 1), paused=limit == 0))
+            return number()
+
+        workforce._next_number = meanwhile
+        request = call()
+        crew.give(request)
+        crew.step_all()
+        assert len(workforce.workers) == limit
+        assert request.done() == bool(limit)
+
     def test_a_request_that_calls_one_that_leaves(self) -> None:
         crew = idle_crew(2)
         crew.workforce.resize(lambda _: Bounds(1))
@@ -220,6 +241,25 @@ class TestFewer:
         crew.workforce.depart(one)
         crew.step_all()
         assert len(crew.workforce.workers) == 1
+
+    def test_refused_asks_again_only_after_a_change(self) -> None:
+        crew = idle_crew(2, minimum=2)
+        worker = crew.started[0]
+        assert crew.expire(worker) == "parked"
+        assert not crew.workforce.must_look_though_refused()
+        crew.workforce.resize(lambda bounds: bounds.resized(None, 1))
+        assert not worker.lock.locked  # called
+        assert crew.workforce.must_look_though_refused()
+
+    def test_outsiders_at_the_queue_are_not_taken_for_workers(self) -> None:
+        crew = idle_crew(2)
+        crew.workforce.idle_timeout = None
+        outsider = held()
+        crew.workforce.requests.idle.insert(0, outsider)  # idle for longest
+        crew.workforce.resize(lambda _: Bounds(1))
+        crew.step_all()
+        assert len(crew.workforce.workers) == 1
+        assert outsider.locked
 
     def test_expiry_meets_a_request(self) -> None:
         """It comes between the time-out and the leaving: the worker finds it."""
@@ -345,6 +385,52 @@ class TestCounts:
         crew.step(crew.started[0])
         [stats] = seen
         assert (stats.workers, stats.busy, stats.queued, stats.submitted) == (2, 1, 1, 2)
+
+    def test_two_that_settle_all_at_once(self) -> None:
+        crew = Crew(1)
+        requests = [call() for _ in range(4)]
+        for request in requests:
+            crew.give(request)
+        queue = crew.workforce.requests
+        requests[0].add_done_callback(lambda future: queue.settle_all(lambda one: one.cancel()))
+        queue.settle_all(lambda one: one.cancel())
+        assert all(request.cancelled() for request in requests)
+        assert not queue.in_hand
+
+    def test_interrupted_cancelling_is_counted(self) -> None:
+        crew = Crew(1)
+        requests = [call() for _ in range(3)]
+        for request in requests:
+            crew.give(request)
+        cancel = requests[1].cancel
+
+        def interrupted() -> bool:
+            cancel()
+            raise KeyboardInterrupt
+
+        requests[1].cancel = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            crew.workforce.close(cancel_futures=True)
+        requests[1].cancel = cancel
+        crew.workforce.close(cancel_futures=True)
+        assert crew.workforce.stats().cancelled == 3
+
+    def test_while_one_departs(self) -> None:
+        """Its counts are nowhere for a moment; who asks then, asks again."""
+        crew = idle_crew(1)
+        [worker] = crew.started
+        workforce, seen = crew.workforce, []
+        total = workforce._ledger.total
+
+        def meanwhile():
+            workforce._ledger.total = total
+            found = total()
+            assert crew.expire(worker) == "gone"  # after the ledger, before the workers were read
+            return found
+
+        workforce._ledger.total = meanwhile
+        seen.append(workforce.stats().completed)
+        assert seen == [1]
 
     def test_cancelled_at_the_end(self) -> None:
         crew = Crew(1)

@@ -330,7 +330,9 @@ class PoolExecutor(StandardExecutor):
 
         Raises:
             TimeoutError: There is still work after `timeout` seconds.
-            NoWorkersAvailable: The pool is paused, and what is queued would wait for ever.
+            NoWorkersAvailable: What is queued would wait for ever: the pool is paused, or all its
+                workers wait here themselves, or this is a signal handler or finalizer on top of a
+                worker's start.
             TypeError, ValueError: `timeout` is no time.
             RuntimeError: The pool's workers are not its own.
         """

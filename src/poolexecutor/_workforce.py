@@ -374,6 +374,8 @@ class Workforce:
                 return True
             if waiting and len(workers) >= self.bounds.limit:
                 raise NoWorkersAvailable("all workers wait for their own pool, with work queued")
+            if waiting and self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
+                raise NoWorkersAvailable("called on top of a worker's start, which waits for this")
         return self._is_at_rest(inside)
 
     def is_stalled(self) -> bool:
