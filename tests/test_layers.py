@@ -15,6 +15,7 @@ SOURCE = Path(poolexecutor.__file__).parent
 FLOORS = [
     {
         "errors",
+        "_admission",
         "_bell",
         "_condition",
         "_done_callbacks",

@@ -7,9 +7,10 @@ import weakref
 from concurrent.futures import thread as _thread
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
+from ._admission import POLICIES, Admission
 from ._lifecycle import may_still_submit
 from ._map import check_buffersize, map_in_order
-from ._request import WorkRequest
+from ._request import BoundedRequest, WorkRequest
 from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
 from ._work_queue import IdleCount, WorkQueue
@@ -19,6 +20,7 @@ from .errors import BrokenThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from ._bell import Bell
@@ -83,6 +85,13 @@ class PoolExecutor(StandardExecutor):
         min_workers: How many threads are started at once and kept though idle.
         idle_timeout: Seconds without work after which a worker above the minimum leaves, the one
             that has been idle for longest first; None, never.
+        max_queue_size: How many requests may wait for a worker; 0, any number.
+        on_full: What `submit` does when that many wait: ``"block"`` waits for a place, in order of
+            arrival, for up to `queue_timeout`, then raises `queue.Full`; ``"raise"`` raises it at
+            once; ``"caller_runs"`` runs the call itself; ``"discard"`` returns a cancelled future;
+            ``"discard_oldest"`` cancels what has waited for longest. In a task of the same pool
+            ``"block"`` runs the call itself, so it never waits for itself.
+        queue_timeout: Seconds that ``"block"`` waits at most; None, without limit.
         worker_context: Called in each worker after the initializer; the context manager that it
             returns is entered before the first task, and left when the worker leaves.
             `current_worker().context` is what it gave. If it raises, the pool is broken; what it
@@ -110,6 +119,9 @@ class PoolExecutor(StandardExecutor):
         *,
         min_workers: int = 0,
         idle_timeout: float | None = None,
+        max_queue_size: int = 0,
+        on_full: str = "block",
+        queue_timeout: float | None = None,
         worker_context: Callable[[], AbstractContextManager[Any]] | None = None,
         daemon: bool = False,
         cancel_on_interrupt: bool = False,
@@ -126,6 +138,7 @@ class PoolExecutor(StandardExecutor):
             worker_context=worker_context,
             idle_timeout=checked_seconds("idle_timeout", idle_timeout),
             daemon=True if daemon else None,
+            admission=_admission(max_queue_size, on_full, queue_timeout),
         )
         super().__init__(max_workers, thread_name_prefix, initializer, initargs, **ctxkwargs)
         workforce.bounds = workforce.bounds.resized(None, min_workers)
@@ -134,10 +147,16 @@ class PoolExecutor(StandardExecutor):
         self.__is_standard = _overrides_workers(type(self))
         if self.__is_standard:
             workforce.is_open = False
-            if min_workers or daemon or worker_context or idle_timeout is not None:
+            if (
+                min_workers
+                or daemon
+                or worker_context
+                or idle_timeout is not None
+                or max_queue_size
+            ):
                 raise ValueError(
                     f"{type(self).__name__} makes its workers itself, so it cannot have"
-                    " min_workers, idle_timeout, worker_context or daemon"
+                    " min_workers, idle_timeout, max_queue_size, worker_context or daemon"
                 )
         else:
             self.__dict__["_work_queue"] = WorkQueue(
@@ -162,7 +181,7 @@ class PoolExecutor(StandardExecutor):
         if (
             standard is not Verdict.submit or standard.__code__ is not Verdict.code
         ) and not Verdict.renew():
-            return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]  # its Future
+            return self.__submit_patched(fn, args, kwargs)  # type: ignore[return-value]  # its Future
         workforce = self.__workforce
         if not workforce.is_open or _thread._shutdown:
             if self.__is_standard:
@@ -172,7 +191,13 @@ class PoolExecutor(StandardExecutor):
             except RuntimeError:
                 workforce.refuse()
                 raise
-        request = WorkRequest(fn, args, kwargs)
+        request: WorkRequest[T]
+        if workforce.admission is None:
+            request = WorkRequest(fn, args, kwargs)
+        else:
+            request = bounded = BoundedRequest(fn, args, kwargs)
+            if not workforce.admit(bounded):
+                return request
         try:
             requests = workforce.requests
             requests.append(request)
@@ -189,6 +214,26 @@ class PoolExecutor(StandardExecutor):
                 raise
             # A worker was faster than the refusal: accepted, then.
         return request
+
+    def __submit_patched(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[T]:
+        """Through the standard `submit`, which somebody has replaced."""
+        admission = self.__workforce.admission
+        if admission is None or not self.__workforce.is_open:
+            return super().submit(fn, *args, **kwargs)
+        # It queues while it holds locks, so the place is found before.
+        request = BoundedRequest(fn, args, kwargs)
+        if not self.__workforce.admit(request):
+            return request
+        request._pe_leave.clear()
+        admission.prepay()
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except BaseException:
+            if admission.take_prepaid():
+                admission.give_back()
+            raise
 
     def __refuse(self) -> None:
         """Raise what the standard pool raises in this state, unless work is still taken."""
@@ -480,3 +525,15 @@ def _overrides_workers(cls: type[PoolExecutor]) -> bool:
         return True
     prepare = getattr(cls, "prepare_context", None)  # since Python 3.14
     return prepare is not None and prepare.__func__ is not StandardExecutor.prepare_context.__func__  # type: ignore[attr-defined]
+
+
+def _admission(size: int, on_full: str, timeout: float | None) -> Admission | None:
+    size = checked_count("max_queue_size", size)
+    if on_full not in POLICIES:
+        raise ValueError(f"on_full must be one of {', '.join(POLICIES)}, not {on_full!r}")
+    seconds = checked_seconds("queue_timeout", timeout)
+    if timeout is not None and not (size and on_full == "block"):
+        raise ValueError('queue_timeout is for max_queue_size with on_full="block"')
+    if on_full != "block" and not size:
+        raise ValueError("on_full is for a queue with max_queue_size")
+    return Admission(size, on_full, seconds) if size else None

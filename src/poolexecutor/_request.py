@@ -234,6 +234,31 @@ class WorkRequest(PoolFuture[T]):
         self._pe_fn = self._pe_args = self._pe_kwargs = None
 
 
+class BoundedRequest(WorkRequest[T]):
+    """A request that may have a place in a bounded queue, and gives it back when it leaves."""
+
+    def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(fn, args, kwargs)
+        self._pe_leave: list[Callable[[Any], None]] = []  # called by who pops it, so once
+
+    def _run(self, claim: Claim) -> None:
+        leave_queue(self, self._pe_leave)
+        super()._run(claim)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        leave_queue(self, self._pe_leave)
+
+
+def leave_queue(request: Any, leave: list[Callable[[Any], None]]) -> None:
+    """Give the request's place back, if it has one and has not done so."""
+    try:
+        give_back = leave.pop()
+    except IndexError:
+        return
+    give_back(request)
+
+
 class ForeignRequest:
     """A work item that somebody else put into the pool's queue, with its standard future.
 
@@ -241,14 +266,16 @@ class ForeignRequest:
     carry a copy of it.
     """
 
-    __slots__ = ("_context", "_is_over", "item")
+    __slots__ = ("_context", "_is_over", "_pe_leave", "item")
 
     def __init__(self, item: Any, context: tuple[Any, ...]) -> None:
         self.item = item
+        self._pe_leave: list[Callable[[Any], None]] = []  # as of a BoundedRequest
         self._is_over = False  # before it is counted
         self._context = context  # what item.run takes: a worker context since Python 3.14
 
     def _run(self, claim: Claim) -> None:
+        leave_queue(self, self._pe_leave)
         try:
             self.item.run(*self._context)
         except BaseException:
@@ -286,12 +313,14 @@ class ForeignRequest:
         self._settle(error)
 
     def _settle(self, error: BaseException) -> None:
+        leave_queue(self, self._pe_leave)
         try:
             self.item.future.set_exception(error)
         except InvalidStateError:
             pass  # done or cancelled before
 
     def cancel(self) -> bool:
+        leave_queue(self, self._pe_leave)
         future: Future[Any] = self.item.future
         cancelled = future.cancel()
         if cancelled:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._future import Claim, mark_cancellation
 from ._lifecycle import interpreter_is_closing
-from ._request import ForeignRequest, WorkRequest
+from ._request import ForeignRequest, WorkRequest, leave_queue
 from ._stats import Tally
 
 if TYPE_CHECKING:
@@ -90,9 +90,20 @@ class WorkQueue:
             # Since Python 3.14 a work item is run in a context.
             context = () if self._create_context is None else (self._create_context(),)
             request = ForeignRequest(item, context)
+            self._place(request)
             mark_cancellation()  # nobody will when its future is cancelled
         self._workforce.requests.append(request)
         self._workforce.requests.wake_one()
+
+    def _place(self, request: ForeignRequest) -> None:
+        """In a bounded queue it has the place that its submitter laid aside, or a free one."""
+        admission = self._workforce.admission
+        if admission is None or not (admission.take_prepaid() or admission.try_take()):
+            return
+        request._pe_leave.append(lambda request: admission.give_back())
+        future = getattr(request.item, "future", None)
+        if future is not None:  # cancelled, it gives its place back at once
+            future.add_done_callback(lambda future: leave_queue(request, request._pe_leave))
 
     def put_nowait(self, item: Any) -> None:
         """As `put`, which never blocks."""
@@ -130,6 +141,7 @@ class WorkQueue:
             else:
                 break
         request = slot.pop()
+        leave_queue(request, getattr(request, "_pe_leave", []))
         self._workforce.changes.ring()  # the queue may be empty now
         return _as_item(request)
 

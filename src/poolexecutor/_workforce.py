@@ -43,14 +43,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import queue
 import sys
 import threading
 import time
-from concurrent.futures._base import LOGGER
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, LOGGER
 from typing import TYPE_CHECKING, Any
 
 from . import _lifecycle, _sizing
 from ._bell import Bell
+from ._future import Claim
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
@@ -60,6 +62,9 @@ from .errors import BrokenThreadPool, NoWorkersAvailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
+
+    from ._admission import Admission
+    from ._request import BoundedRequest
 
 INITIALIZER_FAILED = "A thread initializer failed, the thread pool is not usable anymore"
 _FORKED = "the process was forked; what was submitted before the fork runs in the parent only"
@@ -80,6 +85,7 @@ class Workforce:
         worker_context: Called in each new worker; gives the context manager to be entered.
         idle_timeout: Seconds after which a worker above the minimum leaves, or None.
         daemon: Whether the threads are daemons; None, as the thread that starts them.
+        admission: The places of a bounded queue, or None.
         start: Starts a worker; tests step workers instead.
     """
 
@@ -92,6 +98,7 @@ class Workforce:
         worker_context: Callable[[], AbstractContextManager[Any]] | None = None,
         idle_timeout: float | None = None,
         daemon: bool | None = None,
+        admission: Admission | None = None,
         start: Callable[[WorkerThread], None] = start_thread,
     ) -> None:
         self.bounds = Bounds(1)  # replaced when known
@@ -108,6 +115,7 @@ class Workforce:
         self.initializer = initializer
         self.initargs = initargs
         self.idle_timeout = idle_timeout
+        self.admission = admission
         self.largest = 0
         self._worker_context = worker_context
         self._daemon = daemon
@@ -259,6 +267,75 @@ class Workforce:
                     raise failure
                 finally:
                     del failure
+
+    # --- a place in the queue -----------------------------------------------------------------
+
+    def admit(self, request: BoundedRequest[Any]) -> bool:
+        """Find a place for a request in the bounded queue, as its policy says.
+
+        Returns:
+            False if the request is not to be queued: it has been run here, or discarded.
+
+        Raises:
+            queue.Full: There is none, or none within the time-out.
+        """
+        admission = self.admission
+        assert admission is not None
+        while not admission.try_take():
+            policy = admission.on_full
+            if policy == "raise":
+                self.refuse()
+                raise queue.Full("max_queue_size requests wait already")
+            if policy == "discard":
+                request.cancel()
+                self._ledger.add(Tally(cancelled=1))
+                return False
+            if policy == "caller_runs" or (policy == "block" and self._is_mine()):
+                self._run_here(request)
+                return False
+            if policy == "discard_oldest" and self._discard_oldest():
+                continue
+            # Also where the oldest is just being taken by a worker: its place comes at once.
+            if not admission.take():
+                self.refuse()
+                raise queue.Full("max_queue_size requests wait already")
+            break
+        request._pe_leave.append(self._leave_queue)
+        return True
+
+    def _is_mine(self) -> bool:
+        worker = worker_of_this_thread()
+        return worker is not None and worker.crew is self
+
+    def _leave_queue(self, request: BoundedRequest[Any]) -> None:
+        if request._fold()[1] is CANCELLED_AND_NOTIFIED:
+            try:
+                self.requests.requests.remove(request)
+            except ValueError:
+                pass  # who has taken it out counts it
+            else:
+                self._ledger.add(Tally(cancelled=1))
+            self.changes.ring()
+        if self.admission is not None:
+            self.admission.give_back()
+
+    def _run_here(self, request: BoundedRequest[Any]) -> None:
+        claim = Claim()
+        request._run(claim)
+        self._ledger.add(_tally(claim))
+        if isinstance(request._exception, KeyboardInterrupt):
+            request.result()  # pressed in this thread, so it is raised here
+
+    def _discard_oldest(self) -> bool:
+        slot: list[Request] = []
+        try:
+            next(self.requests.taker(slot))
+        except IndexError:
+            return False
+        for oldest in slot:
+            oldest.cancel()
+            self._ledger.add(oldest._tally())
+        return True
 
     # --- another size -------------------------------------------------------------------------
 
@@ -418,7 +495,7 @@ class Workforce:
         ended = self._ledger.total()
         workers = self.workers.copy()
         for worker in workers:
-            ended = ended.plus(_tally(worker))
+            ended = ended.plus(_tally(worker.claim))
         busy = sum(worker.is_running() for worker in workers)
         queued, cancelled = self.requests.count_waiting()
         ended = ended.plus(Tally(cancelled=cancelled))
@@ -478,7 +555,7 @@ class Workforce:
         """Last thing in a worker, however it ends."""
         self._departing.append(worker)
         self.workers.discard(worker)
-        self._ledger.add(_tally(worker))
+        self._ledger.add(_tally(worker.claim))
         self._last_departure = worker.claim
         self._departing.remove(worker)
         if worker in self._leaving[:]:
@@ -532,6 +609,8 @@ class Workforce:
         """See to it that what is queued is run, and that workers leave then."""
         self._resume()
         self.requests.wake_all()
+        if self.admission is not None:
+            self.admission.release_all()
         if self.requests.has_requests() and not self.workers:
             self._summon_somebody()  # an interrupt kept them from getting a worker
 
@@ -553,6 +632,8 @@ class Workforce:
         self.broken = reason
         self.is_open = False
         self._fail_all()
+        if self.admission is not None:
+            self.admission.release_all()
 
     def _fail_all(self) -> None:
         self._settle_all(self.fail)
@@ -683,6 +764,8 @@ class Workforce:
         self._last_threads = set()
         self.is_shrinking = False
         self.changes.after_fork()
+        if self.admission is not None:
+            self.admission.reset()
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
 
@@ -698,8 +781,7 @@ def _cancel(request: Request) -> None:
     request.cancel()
 
 
-def _tally(worker: WorkerThread) -> Tally:
-    claim = worker.claim
+def _tally(claim: Claim) -> Tally:
     return Tally(claim.completed, claim.failed, claim.cancelled)
 
 
