@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -214,6 +215,14 @@ class TestResize:
             future.result(0.02)
         executor.shutdown()
         assert future.result(0) == 16
+
+    def test_a_paused_pool_is_forgotten(self) -> None:
+        executor = PoolExecutor(2)
+        executor.resize(0)
+        future = executor.submit(pow, 2, 4)
+        del executor
+        gc.collect()
+        assert future.result(SECONDS) == 16
 
     def test_a_paused_pool_is_cancelled(self) -> None:
         executor = PoolExecutor(2)

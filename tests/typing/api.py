@@ -8,9 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import Iterator
 
-from poolexecutor import BrokenThreadPool, PoolExecutor, PoolFuture, install, uninstall
+from poolexecutor import (
+    BrokenThreadPool,
+    NoResultsPending,
+    NoWorkersAvailable,
+    PoolExecutor,
+    PoolFuture,
+    PoolStats,
+    ResultQueue,
+    current_worker,
+    install,
+    uninstall,
+)
 
 
 def length(text: str, *, twice: bool = False) -> int:
@@ -64,3 +76,37 @@ def swapping() -> None:
         raise BrokenThreadPool("text")
     except concurrent.futures.BrokenExecutor:
         pass
+
+
+def workers() -> None:
+    with PoolExecutor(
+        4,
+        min_workers=1,
+        idle_timeout=1.5,
+        max_queue_size=10,
+        on_full="raise",
+        worker_context=lambda: contextlib.nullcontext(3),
+        daemon=True,
+    ) as executor:
+        executor.resize(2, min_workers=0, wait=True, timeout=1)
+        executor.resize("2")  # type: ignore[arg-type]
+        executor.drain(timeout=1)
+        stats: PoolStats = executor.stats()
+        busy: int = stats.busy
+        limits: tuple[int, int] = (executor.max_workers, executor.min_workers)
+        worker = current_worker()
+        name: str | None = None if worker is None else worker.name
+        executor.shutdown(timeout=1)
+    print(busy, limits, name)
+
+
+def results(executor: PoolExecutor) -> None:
+    queue: ResultQueue[int] = ResultQueue(executor, maxsize=3)
+    queue.submit(length, "abc", twice=True)
+    queue.submit(length)  # type: ignore[call-arg]
+    try:
+        number: int = queue.get(timeout=1).result()
+    except (NoResultsPending, NoWorkersAvailable):
+        number = 0
+    numbers: list[int] = [future.result() for future in queue]
+    print(number, numbers)
