@@ -487,8 +487,8 @@ class Workforce:
             departure, departing = self._last_departure, self._departing[:]
             stats = self._count()
             if not departing and not self._departing[:] and departure is self._last_departure:
-                break
-        return stats
+                return stats
+        return self._count()
 
     def _count(self) -> PoolStats:
         # In the order against that of a request's way: what moves is missed, not counted twice.
