@@ -37,16 +37,17 @@ def in_thread(function) -> threading.Thread:
 
 class TestAdmission:
     def test_places_are_counted(self) -> None:
-        places = Admission(2, "block", 0)
-        assert [places.try_take() for _ in range(3)] == [True, True, False]
-        assert not places.take()
+        places, mine = Admission(2, "block", None), []
+        assert [places.try_take(mine) for _ in range(3)] == [True, True, False]
+        assert len(mine) == 2
+        assert not places.take([], 0)
         places.give_back()
-        assert places.take()
+        assert places.take([], 0)
 
     def test_given_back_between_the_look_and_the_entry(self) -> None:
         """The one who gives it back has seen nobody wait; the one who waits looks once more."""
-        places = Admission(1, "block", 0)
-        places.try_take()
+        places = Admission(1, "block", None)
+        places.try_take([])
         entries = places._waiting
 
         class Late(type(entries)):
@@ -55,14 +56,14 @@ class TestAdmission:
                 super().append(lock)
 
         places._waiting = Late()
-        assert places.take()
+        assert places.take([], 0)
         assert not places._waiting
 
     def test_entered_between_the_hand_over_and_the_return(self) -> None:
         """The one who waits has seen no place; the one who gives it back looks once more."""
         places = Admission(1, "block", None)
-        places.try_take()
-        taker = threading.Thread(target=places.take)
+        places.try_take([])
+        taker = threading.Thread(target=places.take, args=([], None))
 
         class Late(list):
             def append(self, place):
@@ -79,9 +80,9 @@ class TestAdmission:
         assert free_places == []
 
     def test_interrupted(self, monkeypatch) -> None:
-        """It has been given a place and has not noticed: the next one gets it."""
-        places = Admission(1, "block", None)
-        places.try_take()
+        """It has been given a place and has not noticed: it has it all the same."""
+        places, mine = Admission(1, "block", None), []
+        places.try_take([])
         real = threading.Lock
 
         class Interrupting:
@@ -101,9 +102,16 @@ class TestAdmission:
         with monkeypatch.context() as patch:
             patch.setattr(threading, "Lock", Interrupting)
             with pytest.raises(KeyboardInterrupt):
-                places.take()
-        assert places.try_take()
-        assert not places.try_take()
+                places.take(mine, None)
+        assert len(mine) == 1
+        assert not places.try_take(mine)
+
+    def test_time_out_leaves_nothing(self) -> None:
+        places, mine = Admission(1, "block", None), []
+        places.try_take([])
+        assert not places.take(mine, 0.01)
+        assert not mine
+        assert not places._waiting
 
 
 class TestPolicies:
@@ -398,6 +406,46 @@ class TestOthers:
             executor.drain(SECONDS)
             stats = executor.stats()
             assert (stats.refused, stats.submitted, stats.completed) == (3, 1, 1)
+
+
+class TestOnTop:
+    """`submit` called in a signal handler or finalizer that interrupts `submit` in this thread."""
+
+    @pytest.mark.parametrize("policy", ["block", "discard_oldest"])
+    def test_below_has_a_place(self, policy) -> None:
+        with PoolExecutor(1, max_queue_size=1, on_full=policy) as executor:
+            workforce = executor._PoolExecutor__workforce
+            append, on_top = workforce.requests.append, []
+
+            def interrupted(request):
+                workforce.requests.append = append
+                on_top.append(executor.submit(threading.current_thread))
+                append(request)
+
+            workforce.requests.append = interrupted
+            below = executor.submit(pow, 2, 3)
+            assert on_top[0].result(SECONDS) is threading.current_thread()
+            assert below.result(SECONDS) == 8
+            executor.drain(SECONDS)
+            assert free(executor) == 1
+
+    def test_interrupted_before_it_is_queued(self) -> None:
+        with PoolExecutor(1, max_queue_size=1) as executor:
+            workforce = executor._PoolExecutor__workforce
+            append = workforce.requests.append
+
+            def interrupted(request):
+                workforce.requests.append = append
+                raise KeyboardInterrupt
+
+            workforce.requests.append = interrupted
+            with pytest.raises(KeyboardInterrupt):
+                executor.submit(int)
+            assert free(executor) == 1
+            assert executor.submit(int).result(SECONDS) == 0
+            executor.drain(SECONDS)
+            stats = executor.stats()
+            assert (stats.submitted, stats.completed) == (1, 1)
 
 
 class BoundedMachine(RuleBasedStateMachine):

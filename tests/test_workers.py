@@ -786,6 +786,39 @@ class TestProcess:
         """
         assert output(child(source)) == (0, "0 32\n", "")
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    def test_fork_of_a_bounded_pool(self) -> None:
+        """The child's queue is empty: all places are free, and no more than there were."""
+        source = """
+            import os, queue, threading, warnings
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+            from poolexecutor import PoolExecutor
+            executor = PoolExecutor(1, max_queue_size=2, on_full="raise")
+            entered, gate = threading.Event(), threading.Event()
+            executor.submit(lambda: (entered.set(), gate.wait()))
+            entered.wait()
+            executor.submit(int)
+            executor.submit(int)
+            pid = os.fork()
+            if pid == 0:
+                entered, gate = threading.Event(), threading.Event()
+                executor.submit(lambda: (entered.set(), gate.wait()))
+                entered.wait(10)
+                executor.submit(int)
+                executor.submit(int)
+                try:
+                    executor.submit(int)
+                except queue.Full:
+                    gate.set()
+                    executor.shutdown()
+                    os._exit(0)
+                os._exit(3)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            gate.set()
+            executor.shutdown()
+        """
+        assert output(child(source)) == (0, "0\n", "")
+
     @pytest.mark.skipif(
         sys.version_info[:3] in {(3, 12, 0), (3, 12, 1)},
         reason="gh-113964: no thread can be started when the main thread has ended",

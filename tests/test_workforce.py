@@ -226,7 +226,7 @@ class TestFewer:
         assert crew.workforce.workers == {two}
         assert crew.workforce._leaving == []
 
-    def test_one_that_counted_a_leaver_twice_looks_again(self) -> None:
+    def test_a_leaver_is_not_counted_twice(self) -> None:
         """One is off the workers and still in the list of those that leave when another asks."""
         crew = idle_crew(3)
         one, two = crew.started[:2]
@@ -235,10 +235,9 @@ class TestFewer:
         crew.workforce.workers.discard(one)
         crew.workforce.requests.unpark(one.lock)
         crew.workforce.requests.unpark(two.lock)
-        assert not crew.workforce.may_leave(two, expired=False)  # 2 workers, 1 ahead of it
-        assert not crew.workforce.is_shrinking
-        crew.workforce.requests.idle.append(two.lock)  # so it parks
+        assert crew.workforce.may_leave(two, expired=False)  # 2 workers, 1 of them too many
         crew.workforce.depart(one)
+        crew.workforce.depart(two)
         crew.step_all()
         assert len(crew.workforce.workers) == 1
 
@@ -260,6 +259,18 @@ class TestFewer:
         crew.step_all()
         assert len(crew.workforce.workers) == 1
         assert outsider.locked
+
+    def test_expiry_while_another_departs(self) -> None:
+        """One is off the workers and still among those that leave: it does not count twice."""
+        crew = idle_crew(2)
+        one, two = crew.started
+        workforce = crew.workforce
+        workforce.requests.unpark(one.lock)
+        assert workforce.may_leave(one, expired=True)
+        workforce.workers.discard(one)
+        assert crew.expire(two) == "gone"
+        workforce.depart(one)
+        assert not workforce.workers
 
     def test_expiry_meets_a_request(self) -> None:
         """It comes between the time-out and the leaving: the worker finds it."""

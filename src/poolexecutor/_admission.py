@@ -2,9 +2,10 @@
 
 Protocol
 --------
-A place is an entry of `_free`. Who queues a request takes one out; it is given back once, when the
-request leaves the queue, by whoever takes it out: the worker that begins it, the author of its
-cancellation. Who finds none enters itself in `_waiting` and looks at `_free` once more.
+A place is an entry of `_free`. Who queues a request moves one into the request, in one step; it is
+given back once, when the request leaves the queue, by whoever takes it out: the worker that begins
+it, the author of its cancellation. Who finds none enters itself in `_waiting` and looks at `_free`
+once more.
 
 Who gives a place back hands it to the one that has waited for longest. If nobody waits, he puts it
 into `_free` and looks at `_waiting` once more. So a place and one who waits for it never miss each
@@ -23,7 +24,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 POLICIES: Final = ("block", "raise", "caller_runs", "discard", "discard_oldest")
 
@@ -41,21 +42,45 @@ class Admission:
         self.on_full = on_full
         self.timeout = timeout
         self._size = size
-        self.reset()
+        self.set_up(lambda request: None)
 
-    def reset(self) -> None:
-        """All places are free and nobody waits: in the child of a fork, where the queue is new."""
-        self._free: list[None] = [None] * self._size
+    def set_up(self, leave: Callable[[Any], None]) -> None:
+        """All places are free and nobody waits.
+
+        Args:
+            leave: A place: what who has it calls once with the request, to give it back.
+        """
+        self._leave = leave
+        self._free: list[Callable[[Any], None]] = [leave] * self._size
         self._waiting: deque[Any] = deque()  # raw locks
         self._hand_over: Iterator[None] = map(
             methodcaller("release"), iter(self._waiting.popleft, None)
         )
         self._prepaid: list[None] = []
+        self._inside: list[int] = []  # the threads that are about to queue, once for each time
 
-    def try_take(self) -> bool:
-        """Take a place if one is free."""
+    # --- who is on top of whom ----------------------------------------------------------------
+
+    def __enter__(self) -> None:
+        """Enter the calling thread as one that has a place, or waits for one."""
+        self._inside.append(threading.get_ident())
+
+    def __exit__(self, *exc_info: object) -> None:
         try:
-            self._free.pop()
+            self._inside.remove(threading.get_ident())
+        except ValueError:
+            pass  # forked meanwhile
+
+    def is_below(self) -> bool:
+        """Whether a frame further down in this thread has a place or waits for one."""
+        return self._inside[:].count(threading.get_ident()) > 1
+
+    # --- places -------------------------------------------------------------------------------
+
+    def try_take(self, place: list[Callable[[Any], None]]) -> bool:
+        """Move a place, if one is free, into `place`: one step of C code."""
+        try:
+            next(map(place.append, iter(self._free.pop, None)))
         except IndexError:
             return False
         return True
@@ -63,40 +88,42 @@ class Admission:
     def give_back(self) -> None:
         """Give a place back: to the one that has waited for longest, or to who comes next."""
         while True:
+            handed_over = False
             try:
                 next(self._hand_over)
+                handed_over = True
             except IndexError:
                 pass
-            else:
+            finally:
+                if not handed_over:
+                    self._free.append(self._leave)
+            if handed_over:
                 return
-            self._free.append(None)
             # Somebody may have entered himself between the two, after his look at `_free`.
             self._waiting.rotate(0)
-            if not self._waiting or not self.try_take():
+            place: list[Callable[[Any], None]] = []
+            if not self._waiting or not self.try_take(place):
                 return
 
-    def take(self) -> bool:
-        """Wait for a place, in order of arrival; False if none came in time.
+    def take(self, place: list[Callable[[Any], None]], timeout: float | None) -> bool:
+        """Wait for a place, in order of arrival; False if none came within `timeout` seconds.
 
-        Interrupted, it leaves no place taken.
+        Interrupted, it leaves in `place` what it has taken, and nothing else.
         """
         lock = threading.Lock()
         lock.acquire()
-        entered = False
         try:
             self._waiting.append(lock)
-            entered = True
-            if self.try_take():
-                self._pass_on(lock)  # it may have been given another one meanwhile
-                return True
-            timeout = -1 if self.timeout is None else self.timeout
-            return lock.acquire(True, timeout) or not self._withdraw(lock)
-        except BaseException:
-            if entered:
-                self._pass_on(lock)
-            else:
-                self._withdraw(lock)
-            raise
+            if not self.try_take(place) and lock.acquire(True, -1 if timeout is None else timeout):
+                lock.release()  # as it was handed over
+        finally:
+            # Only a lock that was taken out, to hand a place over, is released.
+            if not self._withdraw(lock) and lock.acquire(True, 1):
+                if place:
+                    self.give_back()  # it has found one itself
+                else:
+                    place.append(self._leave)
+        return bool(place)
 
     def release_all(self) -> None:
         """Have all go on who wait: the pool is closed, as they will find."""
@@ -113,11 +140,6 @@ class Admission:
         except ValueError:
             return False
         return True
-
-    def _pass_on(self, lock: Any) -> None:
-        """It wants no place, or has one: what it was given is for the next one."""
-        if not self._withdraw(lock):
-            self.give_back()
 
     # --- places that are paid for before the request is made ----------------------------------
 

@@ -33,7 +33,8 @@ class Bell:
     def ring_once(self) -> None:
         """Have one who waits look again, the longest first: for what only one can have."""
         for lock in self._sleepers[:]:
-            if _tell(lock):
+            # One who has gone meanwhile has not heard it; one who goes after this passes it on.
+            if _tell(lock) and lock in self._sleepers[:]:
                 return
 
     def after_fork(self) -> None:
@@ -68,7 +69,7 @@ class Bell:
                 self._sleepers.remove(lock)  # locks compare by identity
             except ValueError:
                 pass
-            if not found:
+            if not found or lock.acquire(False):
                 self.ring_once()  # it may have been told what another one can use
 
 

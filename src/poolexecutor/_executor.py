@@ -191,13 +191,9 @@ class PoolExecutor(StandardExecutor):
             except RuntimeError:
                 workforce.refuse()
                 raise
-        request: WorkRequest[T]
-        if workforce.admission is None:
-            request = WorkRequest(fn, args, kwargs)
-        else:
-            request = bounded = BoundedRequest(fn, args, kwargs)
-            if not workforce.admit(bounded):
-                return request
+        if workforce.admission is not None:
+            return self.__submit_bounded(fn, args, kwargs)
+        request = WorkRequest(fn, args, kwargs)
         try:
             requests = workforce.requests
             requests.append(request)
@@ -215,6 +211,34 @@ class PoolExecutor(StandardExecutor):
             # A worker was faster than the refusal: accepted, then.
         return request
 
+    def __submit_bounded(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> PoolFuture[T]:
+        """As the end of `submit`, with a place in the queue to be found before."""
+        workforce = self.__workforce
+        request = BoundedRequest(fn, args, kwargs)
+        assert workforce.admission is not None
+        with workforce.admission:
+            try:
+                if not workforce.admit(request):
+                    return request
+                workforce.requests.append(request)
+                request._pe_is_queued = True
+                self._adjust_thread_count()
+                if not workforce.is_open or _thread._shutdown:
+                    self.__look_again(request)
+            except BaseException as error:
+                self.__withdraw(request, error)
+        return request
+
+    def __withdraw(self, request: WorkRequest[Any], error: BaseException) -> None:
+        """Raise what `submit` came to, unless a worker was faster than a refusal."""
+        withdrawn = request._withdraw()
+        if withdrawn:
+            self.__workforce.disclaim(request)
+        if withdrawn or not isinstance(error, RuntimeError):
+            raise error
+
     def __submit_patched(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Future[T]:
@@ -224,16 +248,22 @@ class PoolExecutor(StandardExecutor):
             return super().submit(fn, *args, **kwargs)
         # It queues while it holds locks, so the place is found before.
         request = BoundedRequest(fn, args, kwargs)
-        if not self.__workforce.admit(request):
-            return request
-        request._pe_leave.clear()
-        admission.prepay()
-        try:
-            return super().submit(fn, *args, **kwargs)
-        except BaseException:
-            if admission.take_prepaid():
-                admission.give_back()
-            raise
+        with admission:
+            try:
+                if not self.__workforce.admit(request):
+                    return request
+            except BaseException:
+                self.__workforce.refuse()
+                request._withdraw()
+                raise
+            request._pe_leave.clear()
+            admission.prepay()
+            try:
+                return super().submit(fn, *args, **kwargs)
+            except BaseException:
+                if admission.take_prepaid():
+                    admission.give_back()
+                raise
 
     def __refuse(self) -> None:
         """Raise what the standard pool raises in this state, unless work is still taken."""

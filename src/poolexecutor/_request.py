@@ -240,6 +240,7 @@ class BoundedRequest(WorkRequest[T]):
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(fn, args, kwargs)
         self._pe_leave: list[Callable[[Any], None]] = []  # called by who pops it, so once
+        self._pe_is_queued = False  # it was put into the queue
 
     def _run(self, claim: Claim) -> None:
         leave_queue(self, self._pe_leave)

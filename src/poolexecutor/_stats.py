@@ -73,12 +73,19 @@ class Ledger:
         self._entries: list[Tally] = []
 
     def add(self, tally: Tally) -> None:
-        """Add to the sum."""
-        for _ in range(2):
-            try:
-                tally = tally.plus(self._entries.pop())
-            except IndexError:
-                break
+        """Add to the sum. Interrupted, it has lost nothing of what was there."""
+        taken: list[Tally] = []
+        take = map(taken.append, iter(self._entries.pop, None))  # out of the one, into the other
+        try:
+            for _ in range(2):
+                next(take)
+        except IndexError:
+            pass
+        except BaseException:
+            self._entries.extend([*taken, tally])
+            raise
+        for other in taken:
+            tally = tally.plus(other)
         self._entries.append(tally)
 
     def total(self) -> Tally:

@@ -98,7 +98,7 @@ class WorkQueue:
     def _place(self, request: ForeignRequest) -> None:
         """In a bounded queue it has the place that its submitter laid aside, or a free one."""
         admission = self._workforce.admission
-        if admission is None or not (admission.take_prepaid() or admission.try_take()):
+        if admission is None or not (admission.take_prepaid() or admission.try_take([])):
             return
         request._pe_leave.append(lambda request: admission.give_back())
         future = getattr(request.item, "future", None)
@@ -124,6 +124,21 @@ class WorkQueue:
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         slot: list[Request] = []
+        try:
+            if not self._take(slot, block, timeout):
+                return None
+            request = slot[0]
+            leave_queue(request, getattr(request, "_pe_leave", []))
+            self._workforce.changes.ring()  # the queue may be empty now
+            return _as_item(request)
+        except BaseException:
+            if slot:  # interrupted: it keeps its turn
+                self._workforce.requests.requests.extendleft(slot)
+                self._workforce.requests.wake_one()
+            raise
+
+    def _take(self, slot: list[Request], block: bool, timeout: float | None) -> bool:
+        """Move the first request into `slot`; False if none will come."""
         take = self._workforce.requests.taker(slot)
         deadline = None if timeout is None else time.monotonic() + timeout
         lock = threading.Lock()
@@ -136,14 +151,10 @@ class WorkQueue:
                 if not block or (remaining is not None and remaining <= 0):
                     raise queue.Empty from None
                 if self._is_over() and not self._workforce.requests.has_requests():
-                    return None
+                    return False
                 self._park(lock, remaining)
             else:
-                break
-        request = slot.pop()
-        leave_queue(request, getattr(request, "_pe_leave", []))
-        self._workforce.changes.ring()  # the queue may be empty now
-        return _as_item(request)
+                return True
 
     def _is_over(self) -> bool:
         return self._workforce.closing or interpreter_is_closing()

@@ -132,6 +132,9 @@ class Workforce:
         self.changes = Bell()  # rung when a worker parks, leaves, or may have to
         self._joining_inside: set[threading.Thread] = set()
         self._inside: list[WorkerThread] = []  # that wait for their own pool in a task
+        self._run_by_callers: list[Claim] = []
+        if admission is not None:
+            admission.set_up(self._leave_queue)
         self._ledger = Ledger()
         _lifecycle.register(self)
 
@@ -281,26 +284,29 @@ class Workforce:
         """
         admission = self.admission
         assert admission is not None
-        while not admission.try_take():
+        while not admission.try_take(request._pe_leave):
             policy = admission.on_full
             if policy == "raise":
-                self.refuse()
                 raise queue.Full("max_queue_size requests wait already")
             if policy == "discard":
                 request.cancel()
                 self._ledger.add(Tally(cancelled=1))
                 return False
-            if policy == "caller_runs" or (policy == "block" and self._is_mine()):
-                self._run_here(request)
-                return False
             if policy == "discard_oldest" and self._discard_oldest():
                 continue
-            # Also where the oldest is just being taken by a worker: its place comes at once.
-            if not admission.take():
-                self.refuse()
+            # Its own worker must not wait for a place, nor who is on top of one that has or awaits
+            # one in this thread: a signal handler or finalizer.
+            if policy == "caller_runs" or self._is_mine() or admission.is_below():
+                self._run_here(request)
+                return False
+            if policy == "discard_oldest":
+                # The oldest is just coming, or being taken by a worker: look again soon.
+                if admission.take(request._pe_leave, 0.005):
+                    break
+            elif admission.take(request._pe_leave, admission.timeout):
+                break
+            else:
                 raise queue.Full("max_queue_size requests wait already")
-            break
-        request._pe_leave.append(self._leave_queue)
         return True
 
     def _is_mine(self) -> bool:
@@ -308,21 +314,32 @@ class Workforce:
         return worker is not None and worker.crew is self
 
     def _leave_queue(self, request: BoundedRequest[Any]) -> None:
-        if request._fold()[1] is CANCELLED_AND_NOTIFIED:
-            try:
-                self.requests.requests.remove(request)
-            except ValueError:
-                pass  # who has taken it out counts it
-            else:
-                self._ledger.add(Tally(cancelled=1))
-            self.changes.ring()
-        if self.admission is not None:
+        """Give its place back; a cancelled one is taken out of the queue before."""
+        assert self.admission is not None
+        try:
+            if request._pe_is_queued and request._fold()[1] is CANCELLED_AND_NOTIFIED:
+                self._remove_cancelled(request)
+        finally:
             self.admission.give_back()
+
+    def _remove_cancelled(self, request: BoundedRequest[Any]) -> None:
+        try:
+            self.requests.requests.remove(request)
+        except ValueError:
+            pass  # who has taken it out counts it
+        else:
+            self._ledger.add(Tally(cancelled=1))
+        self.changes.ring()
 
     def _run_here(self, request: BoundedRequest[Any]) -> None:
         claim = Claim()
-        request._run(claim)
-        self._ledger.add(_tally(claim))
+        self._run_by_callers.append(claim)
+        try:
+            request._run(claim)
+        finally:
+            self._run_by_callers.remove(claim)
+            self._ledger.add(_tally(claim))
+            self.changes.ring()
         if isinstance(request._exception, KeyboardInterrupt):
             request.result()  # pressed in this thread, so it is raised here
 
@@ -373,8 +390,7 @@ class Workforce:
         `is_shrinking` is cleared by a worker that finds not too many, and looks again after that;
         both stores are to this object, so they have one order.
         """
-        leaving = len(self._leaving[:])
-        too_many = _sizing.surplus(self.bounds, len(self.workers) - leaving)
+        too_many = _sizing.surplus(self.bounds, self._count_staying())
         if too_many:
             self.is_shrinking = True
             # Not the threads of outsiders, which wait at the same queue.
@@ -386,11 +402,17 @@ class Workforce:
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
         """Whether a worker that has no request in hand may leave, for there are others enough."""
         self._leaving.append(worker)
-        leaving = self._leaving[:].index(worker)
-        if _sizing.may_leave(self.bounds, len(self.workers), leaving, expired):
+        ahead = self._leaving[:]
+        workers = self.workers.copy()
+        # One ahead that is off `workers` already must not be counted twice.
+        leaving = len(workers.intersection(ahead[: ahead.index(worker)]))
+        if _sizing.may_leave(self.bounds, len(workers), leaving, expired):
             return True
         self._stop_leaving(worker)
         return False
+
+    def _count_staying(self) -> int:
+        return len(self.workers.copy().difference(self._leaving[:]))
 
     def _stop_leaving(self, worker: WorkerThread) -> None:
         """The worker has left, or may not; those who counted it as leaving are to look again."""
@@ -472,7 +494,7 @@ class Workforce:
         """
         requests, excepted = self.requests, self._excepted(inside)
         before = {worker: worker.wakes for worker in self.workers.copy() - excepted}
-        if requests.has_requests() or requests.in_hand:
+        if requests.has_requests() or requests.in_hand or self._run_by_callers:
             return False
         idle = set(map(id, requests.idle[:]))
         if not all(id(worker.lock) in idle for worker in before):
@@ -548,8 +570,7 @@ class Workforce:
         """As `must_look`, for one that may not leave though idle for too long: nothing but a
         change of the number or the minimum makes it ask again.
         """
-        left = len(self.workers) - len(self._leaving[:])
-        return self.must_look() or left > self.bounds.floor
+        return self.must_look() or self._count_staying() > self.bounds.floor
 
     def depart(self, worker: WorkerThread) -> None:
         """Last thing in a worker, however it ends."""
@@ -561,7 +582,8 @@ class Workforce:
         if worker in self._leaving[:]:
             self._stop_leaving(worker)
         if self.is_open and not self.must_leave():
-            self._last_threads = {t for t in self._last_threads.copy() if t.is_alive()}
+            gone = [thread for thread in self._last_threads.copy() if not thread.is_alive()]
+            self._last_threads.difference_update(gone)
             self._last_threads.add(worker.thread)
             self.threads.discard(worker.thread)  # those that leave in the end are joined
             if len(self.workers) < self._floor():
@@ -649,6 +671,8 @@ class Workforce:
     def disclaim(self, request: Request) -> None:
         """Take a request out of the books whose `submit` raises; it has been withdrawn."""
         self.refuse()
+        if not getattr(request, "_pe_is_queued", True):
+            return
         try:
             self.requests.requests.remove(request)
         except ValueError:
@@ -764,10 +788,13 @@ class Workforce:
         self._last_threads = set()
         self.is_shrinking = False
         self.changes.after_fork()
-        if self.admission is not None:
-            self.admission.reset()
+        self._run_by_callers.clear()
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
+        if self.admission is not None:
+            self.admission.set_up(
+                self._leave_queue
+            )  # last, since each of them has given its place back
 
 
 _GROW_CODE = Workforce._grow.__code__
