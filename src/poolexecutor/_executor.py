@@ -176,6 +176,7 @@ class PoolExecutor(StandardExecutor):
             BrokenThreadPool: A worker's initializer has failed.
             RuntimeError: The pool or the interpreter is shut down, or no thread can be started
                 and none is there. The call will not be made then.
+            queue.Full: The queue is bounded and has no place, see `on_full`.
         """
         standard = StandardExecutor.submit
         if (
@@ -203,12 +204,8 @@ class PoolExecutor(StandardExecutor):
             if not workforce.is_open or _thread._shutdown:
                 self.__look_again(request)
         except BaseException as error:
-            withdrawn = request._withdraw()
-            if withdrawn:
-                workforce.disclaim(request)
-            if withdrawn or not isinstance(error, RuntimeError):
+            if self.__withdraw(request) or not isinstance(error, RuntimeError):
                 raise
-            # A worker was faster than the refusal: accepted, then.
         return request
 
     def __submit_bounded(
@@ -228,16 +225,16 @@ class PoolExecutor(StandardExecutor):
                 if not workforce.is_open or _thread._shutdown:
                     self.__look_again(request)
             except BaseException as error:
-                self.__withdraw(request, error)
+                if self.__withdraw(request) or not isinstance(error, RuntimeError):
+                    raise
         return request
 
-    def __withdraw(self, request: WorkRequest[Any], error: BaseException) -> None:
-        """Raise what `submit` came to, unless a worker was faster than a refusal."""
+    def __withdraw(self, request: WorkRequest[Any]) -> bool:
+        """For a `submit` that raises; False if a worker was faster: accepted, then."""
         withdrawn = request._withdraw()
         if withdrawn:
             self.__workforce.disclaim(request)
-        if withdrawn or not isinstance(error, RuntimeError):
-            raise error
+        return withdrawn
 
     def __submit_patched(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
