@@ -72,3 +72,26 @@ def test_idle_workers_hold_nothing_of_their_last_task() -> None:
         del thing
         executor.submit(int).result()
         assert gone() is None
+
+
+def test_a_refusal_for_lack_of_a_thread_leaves_no_cycle(monkeypatch) -> None:
+    """What could not be started is gone with its exception, without the garbage collector."""
+
+    class NoThreadError(RuntimeError):
+        pass
+
+    def fail(thread):
+        raise NoThreadError("can't start new thread")
+
+    with PoolExecutor(1) as executor:
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        gc.disable()
+        try:
+            try:
+                executor.submit(int)
+            except NoThreadError as error:
+                reference = weakref.ref(error)
+            assert reference() is None
+        finally:
+            gc.enable()
+        monkeypatch.undo()

@@ -109,6 +109,21 @@ class TestMore:
         crew.step_all()
         assert [request.result(0) for request in requests] == [0] * 4
 
+    def test_interrupt_while_the_minimum_is_made_up(self) -> None:
+        """Ctrl-C in `submit` is raised there, though an idle worker has been called."""
+        crew = idle_crew(1, limit=3)
+
+        def interrupted(worker) -> None:
+            raise KeyboardInterrupt
+
+        crew.workforce._start = interrupted
+        crew.workforce.bounds = Bounds(3, 2)
+        request = call()
+        with pytest.raises(KeyboardInterrupt):
+            crew.give(request)
+        crew.step_all()
+        assert request.done()
+
     def test_resuming_without_a_thread_keeps_the_queue(self) -> None:
         crew = Crew(2)
         crew.workforce.resize(lambda _: Bounds(2, paused=True))

@@ -205,6 +205,7 @@ class PoolExecutor(StandardExecutor):
                 self.__look_again(request)
         except BaseException as error:
             if self.__withdraw(request) or not isinstance(error, RuntimeError):
+                del request  # it may hold the error, whose traceback holds this frame
                 raise
         return request
 
@@ -226,6 +227,7 @@ class PoolExecutor(StandardExecutor):
                     self.__look_again(request)
             except BaseException as error:
                 if self.__withdraw(request) or not isinstance(error, RuntimeError):
+                    del request  # it may hold the error, whose traceback holds this frame
                     raise
         return request
 

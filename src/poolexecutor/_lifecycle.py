@@ -41,7 +41,7 @@ _residents: set[weakref.ref[Resident]] = set()
 
 
 def _living() -> Iterator[Resident]:
-    for reference in list(_residents):
+    for reference in _residents.copy():
         resident = reference()
         if resident is not None:
             yield resident

@@ -151,8 +151,11 @@ class Workforce:
                 self._replace()  # it could not be started before
         elif len(self.workers) < self.bounds.limit:
             failure = self._grow()
-            if failure is not None:
-                self._report(failure)
+            try:
+                if failure is not None:
+                    self._report(failure)
+            finally:
+                failure = None  # its traceback holds this frame
 
     def _floor(self) -> int:
         """How many workers there shall be, idle or not."""
@@ -599,8 +602,13 @@ class Workforce:
 
     def _replace(self) -> None:
         failure = self._grow()
-        if failure is not None:
-            LOGGER.critical("No thread for a worker of the minimum", exc_info=failure)
+        try:
+            if isinstance(failure, Exception):
+                LOGGER.critical("No thread for a worker of the minimum", exc_info=failure)
+            elif failure is not None:
+                raise failure  # an interrupt, meant for the caller
+        finally:
+            failure = None  # its traceback holds this frame
 
     def _summon_somebody(self) -> None:
         """As `summon`, for those to whom the failure of others' requests is no error."""
@@ -792,9 +800,8 @@ class Workforce:
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
         if self.admission is not None:
-            self.admission.set_up(
-                self._leave_queue
-            )  # last, since each of them has given its place back
+            # Last, since each of them has given its place back.
+            self.admission.set_up(self._leave_queue)
 
 
 _GROW_CODE = Workforce._grow.__code__
