@@ -5,7 +5,7 @@ from ._future import PoolFuture
 from ._result_queue import ResultQueue
 from ._stats import PoolStats
 from ._swap import install, uninstall
-from .errors import BrokenThreadPool, NoResultsPending, NoWorkersAvailable
+from .errors import BrokenThreadPool, NoResultsPending, NoWorkersAvailable, RequestExpired
 
 __all__ = [
     "BrokenThreadPool",
@@ -14,6 +14,7 @@ __all__ = [
     "PoolExecutor",
     "PoolFuture",
     "PoolStats",
+    "RequestExpired",
     "ResultQueue",
     "current_worker",
     "install",

@@ -14,11 +14,17 @@ other: each side publishes, then looks, and all of these are steps under the col
 Handing over is one step of C code, composed of C callables: the longest waiting lock is taken out
 and released. When the pool ends, all who wait are released as if there were places for them; they
 find it closed.
+
+Requests that expire give their places back then. Nobody sleeps for that but those who wait for a
+place: each looks at the expiry times of all requests that were here before it (`expiring`), those
+included that wait themselves, and wakes up for the next one. A request that came after it cannot be
+in the queue before it is.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +63,10 @@ class Admission:
             methodcaller("release"), iter(self._waiting.popleft, None)
         )
         self._prepaid: list[None] = []
+        # Sets in order of arrival: what is here of requests that expire, and, for
+        # "discard_oldest", of all.
+        self.expiring: dict[Any, None] = {}
+        self.present: dict[Any, None] = {}
         self._inside: list[int] = []  # the threads that are about to queue, once for each time
 
     # --- who is on top of whom ----------------------------------------------------------------
@@ -105,41 +115,56 @@ class Admission:
             if not self._waiting or not self.try_take(place):
                 return
 
-    def take(self, place: list[Callable[[Any], None]], timeout: float | None) -> bool:
+    def take(
+        self,
+        place: list[Callable[[Any], None]],
+        timeout: float | None,
+        look: Callable[[], float | None] = lambda: None,
+    ) -> bool:
         """Wait for a place, in order of arrival; False if none came within `timeout` seconds.
 
         Interrupted, it leaves in `place` what it has taken, and nothing else.
+
+        Args:
+            place: Where it is put.
+            timeout: Seconds to wait at most; None, without limit.
+            look: Called before each sleep; after how many seconds to call it again, or None.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
         lock = threading.Lock()
         lock.acquire()
+        waiting = self._waiting
         try:
-            self._waiting.append(lock)
-            if not self.try_take(place) and lock.acquire(True, -1 if timeout is None else timeout):
+            waiting.append(lock)
+            if not self.try_take(place) and self._sleep(lock, deadline, look):
                 lock.release()  # as it was handed over
         finally:
             # Only a lock that was taken out, to hand a place over, is released.
-            if not self._withdraw(lock) and lock.acquire(True, 1):
+            if not _remove(waiting, lock) and lock.acquire(True, 1):
                 if place:
                     self.give_back()  # it has found one itself
-                else:
+                elif waiting is self._waiting:
                     place.append(self._leave)
+        if waiting is not self._waiting:  # the child of a fork: anew
+            return self.take(place, timeout, look)
         return bool(place)
 
+    def _sleep(self, lock: Any, deadline: float | None, look: Callable[[], float | None]) -> bool:
+        while True:
+            soon = look()
+            remaining = -1 if deadline is None else max(0, deadline - time.monotonic())
+            if soon is None or 0 <= remaining <= soon:
+                return lock.acquire(True, remaining)  # type: ignore[no-any-return]  # a lock's
+            if lock.acquire(True, soon):
+                return True
+
     def release_all(self) -> None:
-        """Have all go on who wait: the pool is closed, as they will find."""
+        """Have all go on who wait: the pool is closed, or forked, as they will find."""
         try:
             while True:
                 next(self._hand_over)
         except IndexError:
             pass
-
-    def _withdraw(self, lock: Any) -> bool:
-        """Take it out of those who wait; False if it has been given a place."""
-        try:
-            self._waiting.remove(lock)  # locks compare by identity
-        except ValueError:
-            return False
-        return True
 
     # --- places that are paid for before the request is made ----------------------------------
 
@@ -154,3 +179,12 @@ class Admission:
         except IndexError:
             return False
         return True
+
+
+def _remove(waiting: deque[Any], lock: Any) -> bool:
+    """Take it out of those who wait; False if it has been given a place."""
+    try:
+        waiting.remove(lock)  # locks compare by identity
+    except ValueError:
+        return False
+    return True

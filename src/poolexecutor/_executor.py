@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import weakref
 from concurrent.futures import thread as _thread
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from ._admission import POLICIES, Admission
+from ._batch import Batch, results, results_as_completed
+from ._chunks import ChunkedBatch, ChunkedResults
 from ._lifecycle import may_still_submit
-from ._map import check_buffersize, map_in_order
-from ._request import BoundedRequest, WorkRequest
+from ._map import check_buffersize, deadline_of, map_as_completed, map_in_order
+from ._options import NO_OPTIONS, Options
+from ._request import BoundedRequest, OptionedRequest, WorkRequest, follow
 from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
-from ._work_queue import IdleCount, WorkQueue
+from ._view import View
+from ._work_queue import IdleCount, WorkQueue, call_of
 from ._worker import worker_of_this_thread
 from ._workforce import INITIALIZER_FAILED, Workforce
 from .errors import BrokenThreadPool
@@ -96,6 +102,8 @@ class PoolExecutor(StandardExecutor):
             returns is entered before the first task, and left when the worker leaves.
             `current_worker().context` is what it gave. If it raises, the pool is broken; what it
             raises on leaving is logged.
+        propagate_context: Each task runs in a copy of the `contextvars` context in which it was
+            submitted, as with `asyncio.to_thread`.
         daemon: Interpreter exit does not wait for tasks that still run.
         cancel_on_interrupt: A `with` block that ends by Ctrl-C (KeyboardInterrupt), or is
             interrupted while it waits at its end, cancels what has not started and waits for what
@@ -123,6 +131,7 @@ class PoolExecutor(StandardExecutor):
         on_full: str = "block",
         queue_timeout: float | None = None,
         worker_context: Callable[[], AbstractContextManager[Any]] | None = None,
+        propagate_context: bool = False,
         daemon: bool = False,
         cancel_on_interrupt: bool = False,
         **ctxkwargs: Any,
@@ -140,6 +149,10 @@ class PoolExecutor(StandardExecutor):
             daemon=True if daemon else None,
             admission=_admission(max_queue_size, on_full, queue_timeout),
         )
+        self.__propagates = bool(propagate_context)
+        # Whether submit does more than usual; views that go through a submit of a subclass do.
+        self.__is_special = workforce.admission is not None or self.__propagates
+        self.__carried: dict[int, Options] = {}  # by threads
         super().__init__(max_workers, thread_name_prefix, initializer, initargs, **ctxkwargs)
         workforce.bounds = workforce.bounds.resized(None, min_workers)
         workforce.executor = weakref.ref(self)
@@ -153,10 +166,12 @@ class PoolExecutor(StandardExecutor):
                 or worker_context
                 or idle_timeout is not None
                 or max_queue_size
+                or propagate_context
             ):
                 raise ValueError(
                     f"{type(self).__name__} makes its workers itself, so it cannot have"
-                    " min_workers, idle_timeout, max_queue_size, worker_context or daemon"
+                    " min_workers, idle_timeout, max_queue_size, worker_context,"
+                    " propagate_context or daemon"
                 )
         else:
             self.__dict__["_work_queue"] = WorkQueue(
@@ -182,18 +197,14 @@ class PoolExecutor(StandardExecutor):
         if (
             standard is not Verdict.submit or standard.__code__ is not Verdict.code
         ) and not Verdict.renew():
-            return self.__submit_patched(fn, args, kwargs)  # type: ignore[return-value]  # its Future
+            return self.__submit_patched(self.__options(), fn, args, kwargs)  # type: ignore[return-value]  # its Future
         workforce = self.__workforce
         if not workforce.is_open or _thread._shutdown:
             if self.__is_standard:
-                return super().submit(fn, *args, **kwargs)  # type: ignore[return-value]  # its Future
-            try:
-                self.__refuse()
-            except RuntimeError:
-                workforce.refuse()
-                raise
-        if workforce.admission is not None:
-            return self.__submit_bounded(fn, args, kwargs)
+                return self.__submit_standard(fn, args, kwargs)  # type: ignore[return-value]  # its Future
+            self.__refuse_and_count()
+        if self.__is_special:
+            return self.__submit_specially(self.__options(), fn, args, kwargs)
         request = WorkRequest(fn, args, kwargs)
         try:
             requests = workforce.requests
@@ -209,26 +220,91 @@ class PoolExecutor(StandardExecutor):
                 raise
         return request
 
-    def __submit_bounded(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    def _pe_submit(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]:
+        """For a view: `submit` with options."""
+        if type(self).submit is not _SUBMIT or "submit" in self.__dict__:
+            return self.__carry(options, fn, args, kwargs)
+        if not Verdict.renew():
+            return self.__submit_patched(options, fn, args, kwargs)
+        workforce = self.__own_workforce("options")
+        if not workforce.is_open or _thread._shutdown:
+            self.__refuse_and_count()
+        return self.__submit_specially(options, fn, args, kwargs)
+
+    def __carry(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]:
+        """Through a `submit` that is not ours; ours, if it calls that, finds the options."""
+        self.__is_special = True
+        me = threading.get_ident()
+        before = self.__carried.get(me)
+        self.__carried[me] = options
+        try:
+            return self.submit(fn, *args, **kwargs)
+        finally:
+            if before is None:
+                self.__carried.pop(me, None)
+            else:
+                self.__carried[me] = before
+
+    def __options(self) -> Options:
+        """Those that a view has laid aside for the calling thread."""
+        return self.__carried.get(threading.get_ident(), NO_OPTIONS)
+
+    def __submit_specially(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> PoolFuture[T]:
-        """As the end of `submit`, with a place in the queue to be found before."""
+        """As the end of `submit`, with options, or a place in the queue to be found before."""
+        fn, args = self.__in_context(options.context, fn, args)
+        request: BoundedRequest[T]
+        if options.priority or options.expires is not None:
+            request = OptionedRequest(fn, args, kwargs, options.priority, options.expires)
+        else:
+            request = BoundedRequest(fn, args, kwargs)
+        admission = self.__workforce.admission
+        if admission is None:
+            return self.__queue(request)
+        with admission:
+            return self.__queue(request)
+
+    def __in_context(
+        self, context: contextvars.Context | None, fn: Callable[..., T], args: tuple[Any, ...]
+    ) -> tuple[Callable[..., T], tuple[Any, ...]]:
+        """The call in a copy of `context`, or of the submitter's if this pool propagates that."""
+        if context is not None:
+            return context.copy().run, (fn, *args)
+        if self.__propagates:
+            return contextvars.copy_context().run, (fn, *args)
+        return fn, args
+
+    def __queue(self, request: BoundedRequest[T]) -> PoolFuture[T]:
         workforce = self.__workforce
-        request = BoundedRequest(fn, args, kwargs)
-        assert workforce.admission is not None
-        with workforce.admission:
-            try:
-                if not workforce.admit(request):
-                    return request
-                workforce.requests.append(request)
-                request._pe_is_queued = True
-                self._adjust_thread_count()
-                if not workforce.is_open or _thread._shutdown:
-                    self.__look_again(request)
-            except BaseException as error:
-                if self.__withdraw(request) or not isinstance(error, RuntimeError):
-                    del request  # it may hold the error, whose traceback holds this frame
-                    raise
+        try:
+            if workforce.admission is not None and not workforce.admit(request):
+                return request
+            workforce.requests.put(request, request._pe_priority)
+            request._pe_is_queued = True
+            self._adjust_thread_count()
+            if not workforce.is_open or _thread._shutdown:
+                self.__look_again(request)
+        except BaseException as error:
+            if self.__withdraw(request) or not isinstance(error, RuntimeError):
+                del request  # it may hold the error, whose traceback holds this frame
+                raise
         return request
 
     def __withdraw(self, request: WorkRequest[Any]) -> bool:
@@ -238,12 +314,27 @@ class PoolExecutor(StandardExecutor):
             self.__workforce.disclaim(request)
         return withdrawn
 
-    def __submit_patched(
+    def __submit_standard(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[T]:
+        """To the base class, which serves this pool."""
+        fn, args = self.__in_context(None, fn, args)
+        return super().submit(fn, *args, **kwargs)
+
+    def __submit_patched(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Future[T]:
         """Through the standard `submit`, which somebody has replaced."""
         admission = self.__workforce.admission
-        if admission is None or not self.__workforce.is_open:
+        if not self.__workforce.is_open:
+            return self.__submit_standard(fn, args, kwargs)
+        if self.__propagates or options is not NO_OPTIONS:
+            return self.__submit_captured(options, fn, args, kwargs)
+        if admission is None:
             return super().submit(fn, *args, **kwargs)
         # It queues while it holds locks, so the place is found before.
         request = BoundedRequest(fn, args, kwargs)
@@ -255,7 +346,7 @@ class PoolExecutor(StandardExecutor):
                 self.__workforce.refuse()
                 request._withdraw()
                 raise
-            request._pe_leave.clear()
+            self.__workforce.leave_to_another(request)
             admission.prepay()
             try:
                 return super().submit(fn, *args, **kwargs)
@@ -263,6 +354,32 @@ class PoolExecutor(StandardExecutor):
                 if admission.take_prepaid():
                     admission.give_back()
                 raise
+
+    def __submit_captured(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]:
+        """As `__submit_patched`; what the patch has made of the call is queued with the options."""
+        captured: list[Any] = []
+        work_queue: Any = self._work_queue
+        with work_queue.capturing(captured):
+            future = super().submit(fn, *args, **kwargs)
+        for item in captured:
+            request: PoolFuture[T] = self.__submit_specially(options, *call_of(item))
+            follow(item.future, request)
+            if future is item.future:
+                future = request  # which knows of its expiry
+        return future
+
+    def __refuse_and_count(self) -> None:
+        try:
+            self.__refuse()
+        except RuntimeError:
+            self.__workforce.refuse()
+            raise
 
     def __refuse(self) -> None:
         """Raise what the standard pool raises in this state, unless work is still taken."""
@@ -274,7 +391,7 @@ class PoolExecutor(StandardExecutor):
         if _thread._shutdown and not may_still_submit():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
-    def __look_again(self, request: WorkRequest[Any]) -> None:
+    def __look_again(self, request: WorkRequest[Any] | Batch[Any]) -> None:
         """For a request that was queued while the pool closed: the last worker may have left."""
         workforce = self.__workforce
         if workforce.broken:
@@ -298,7 +415,8 @@ class PoolExecutor(StandardExecutor):
             fn: Takes as many arguments as there are iterables.
             iterables: Read to their end at once, unless `buffersize` is given.
             timeout: Seconds from this call on within which each result must be there.
-            chunksize: No effect, as in the standard pool: threads need no chunks.
+            chunksize: How many items a worker takes at a time, a hint. They are run one after the
+                other, and their results are there when the last of them has been run.
             buffersize: How many results may be outstanding; the iterables are read as the
                 results are taken. As since Python 3.14, on every Python.
 
@@ -308,7 +426,152 @@ class PoolExecutor(StandardExecutor):
             Exception: From the iterator: whatever the call raised, in its place.
         """
         check_buffersize(buffersize)
-        return map_in_order(self, fn, iterables, timeout, buffersize)
+        if not self.__takes_batches():
+            return map_in_order(self.__submitter(), fn, iterables, timeout, buffersize)
+        return self.__map(True, fn, iterables, timeout, chunksize, buffersize)
+
+    def map_unordered(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As `map`, with the results in the order in which they come."""
+        check_buffersize(buffersize)
+        if not self.__takes_batches():
+            return map_as_completed(self.__submitter(), fn, iterables, timeout, buffersize)
+        return self.__map(False, fn, iterables, timeout, chunksize, buffersize)
+
+    def options(
+        self,
+        *,
+        priority: float = 0,
+        expires: float | None = None,
+        context: contextvars.Context | None = None,
+    ) -> View:
+        """An executor over this pool whose submissions carry options.
+
+        It can be handed to whatever takes an executor. It keeps this pool alive, but cannot shut it
+        down.
+
+        Args:
+            priority: A number; the lowest is run first, equal ones in order of arrival.
+            expires: Seconds after its submission within which a call must have been started.
+                Otherwise it is not made, and its future raises `RequestExpired`: `result` at that
+                time, all else at the latest when a worker comes to it.
+            context: A `contextvars` context; each task runs in a copy of it.
+
+        Raises:
+            TypeError, ValueError: A value does not fit.
+            RuntimeError: The pool's workers are not its own.
+        """
+        self.__own_workforce("options")
+        return View(self, NO_OPTIONS.changed(priority, expires, context))
+
+    # --- map ----------------------------------------------------------------------------------
+
+    def __takes_batches(self) -> bool:
+        """Whether an item of `map` needs nothing but to be queued."""
+        return (
+            self.__workforce.is_open
+            and not self.__is_special
+            and type(self).submit is _SUBMIT
+            and "submit" not in self.__dict__
+            and Verdict.renew()
+            and not starts_threads_its_own_way()
+        )
+
+    def __submitter(self) -> Callable[[], Callable[..., Future[Any]] | None]:
+        reference = weakref.ref(self)
+
+        def submitter() -> Callable[..., Future[Any]] | None:
+            executor = reference()
+            return None if executor is None else executor.submit
+
+        return submitter
+
+    def __map(
+        self,
+        ordered: bool,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+    ) -> Iterator[T]:
+        deadline = deadline_of(timeout)
+        spread = len(iterables) != 1
+        items: Iterable[Any] = zip(*iterables, strict=False) if spread else iterables[0]
+        workforce = self.__workforce
+        make = Batch if buffersize is not None or not _is_chunked(chunksize) else ChunkedBatch
+        batch: Batch[T] = make(
+            fn, spread, ordered, workforce.requests.requests, workforce, buffersize is not None
+        )
+        numbers: Iterable[int]
+        if isinstance(batch, ChunkedBatch):
+            workforce.requests.add_chunked(batch)
+            self.__feed_chunks(batch, iterables, items, chunksize)
+            return _chunked_results(batch, ordered, deadline)
+        if buffersize is not None:
+            items = iter(items)
+            self.__feed(batch, islice(items, buffersize))
+            numbers = _fed_numbers(weakref.ref(self), batch, items)
+        else:
+            if all(type(iterable) in _WHOLE for iterable in iterables):
+                self.__offer(batch, batch.add_all(list(items)))
+            else:
+                self.__feed(batch, items)
+            numbers = range(batch.fed)
+        return (results if ordered else results_as_completed)(batch, numbers, deadline)
+
+    def __feed(self, batch: Batch[Any], items: Iterable[Any]) -> None:
+        """One by one: what an iterator does between two items may take long."""
+        for item in items:
+            batch.add(item)
+            self.__offer(batch, 1)
+
+    def __feed_chunks(
+        self,
+        batch: ChunkedBatch[Any],
+        iterables: tuple[Iterable[Any], ...],
+        items: Iterable[Any],
+        size: int,
+    ) -> None:
+        if all(type(iterable) in _WHOLE for iterable in iterables):
+            self.__offer(batch, batch.cut(list(items), size))
+        else:
+            items = iter(items)
+            while chunk := list(islice(items, size)):
+                self.__feed(batch, [chunk])
+
+    def __offer(self, batch: Batch[Any], count: int) -> None:
+        """Queue the shares of the last `count` items of the batch."""
+        if not count:
+            return
+        workforce = self.__workforce
+        if not workforce.is_open or _thread._shutdown:
+            batch.take_back(count)
+            self.__refuse_and_count()
+        try:
+            requests = workforce.requests
+            requests.requests.extend(repeat(batch, count))
+            for _ in range(count):
+                if not batch.has_items():
+                    break
+                if not requests.idle[-1:] and len(workforce.workers) >= workforce.bounds.limit:
+                    break
+                self._adjust_thread_count()
+            if not workforce.is_open or _thread._shutdown:
+                self.__look_again(batch)
+        except BaseException as error:
+            if batch.take_back(count) or not isinstance(error, RuntimeError):
+                raise
+
+    def _pe_offer(self, batch: Batch[Any], item: Any) -> None:
+        """For an iterator of a window: one item more."""
+        self.__feed(batch, (item,))
 
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
@@ -546,6 +809,49 @@ class PoolExecutor(StandardExecutor):
             self.__dict__["_work_queue"] = value
             if "_PoolExecutor__owner" in self.__dict__:
                 self.__hand_over_to_base()
+
+
+_SUBMIT = PoolExecutor.submit
+# Reading these runs no code of others, so they are read to their end first.
+_WHOLE = frozenset([list, tuple, range, str, bytes, bytearray, dict, set, frozenset])
+
+
+def _is_chunked(chunksize: Any) -> bool:
+    """Whether it is a number above 1; the standard pool takes anything, and looks at nothing."""
+    return isinstance(chunksize, int) and chunksize > 1
+
+
+def _fed_numbers(
+    reference: weakref.ref[PoolExecutor], batch: Batch[Any], items: Iterator[Any]
+) -> Iterator[int]:
+    """The numbers of a window's items; for each that is wanted, one more is read and queued."""
+    number = 0
+    while True:
+        _feed_one(reference, batch, items)
+        if number == batch.fed:
+            return
+        yield number
+        number += 1
+
+
+def _feed_one(
+    reference: weakref.ref[PoolExecutor], batch: Batch[Any], items: Iterator[Any]
+) -> None:
+    executor = reference()  # not kept alive by its iterators
+    if executor is not None:
+        for item in islice(items, 1):
+            executor._pe_offer(batch, item)
+
+
+def _chunked_results(
+    batch: ChunkedBatch[T], ordered: bool, deadline: float | None
+) -> ChunkedResults[T]:
+    numbers = iter(range(batch.fed))
+
+    def next_chunk() -> Any:
+        return batch.outcome(next(numbers), deadline) if ordered else batch.next_outcome(deadline)
+
+    return ChunkedResults(batch, next_chunk, batch.fed)
 
 
 def _overrides_workers(cls: type[PoolExecutor]) -> bool:

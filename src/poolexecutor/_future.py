@@ -74,16 +74,25 @@ T = TypeVar("T")
 _UNRETRIEVED_LOGGER = logging.getLogger("poolexecutor")
 
 
+BETWEEN: Final = -1  # two items of a batch
+
+
 class Claim:
     """Who runs a request. A worker has one for life; for the log nothing but its identity counts.
 
     It takes down how the requests that its owner met have ended.
+
+    Attributes:
+        slot: Where its owner, if it is a worker, has the request that it runs.
+        item: What it has of a batch, see `_batch`.
     """
 
-    __slots__ = ("cancelled", "completed", "failed")
+    __slots__ = ("cancelled", "completed", "expired", "failed", "item", "slot")
 
-    def __init__(self) -> None:
-        self.completed = self.failed = self.cancelled = 0
+    def __init__(self, slot: list[Any] | None = None) -> None:
+        self.completed = self.failed = self.cancelled = self.expired = 0
+        self.slot: list[Any] = [] if slot is None else slot
+        self.item: int | None = None
 
 
 class ByHand:
@@ -117,12 +126,13 @@ _CANCELLED_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])
 _FINAL_STATES: Final = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED])
 
 
-# Another object after each cancellation of a future: who counts what waits looks again then.
+# Another object after each cancellation of a future, and after each that expires: who counts what
+# waits looks again then.
 _cancellation: list[object] = [object()]
 
 
 def cancellation_mark() -> object:
-    """The same object as long as no future is cancelled."""
+    """The same object as long as no future is cancelled, and none expires."""
     return _cancellation[0]
 
 
@@ -131,7 +141,7 @@ def mark_cancellation() -> None:
     _cancellation[0] = object()
 
 
-class _Unretrieved:
+class Unretrieved:
     """Logs, when its future goes, an exception that nobody has looked at."""
 
     __slots__ = ("exception",)
@@ -214,7 +224,7 @@ class PoolFuture(Future[T]):
     _pe_condition: FutureCondition | None = None
     _pe_notices: list[Any] | None = None  # waiters to be told, the last first; emptied once
     _pe_told: frozenset[int] = frozenset()  # the ids of those waiters
-    _pe_unretrieved: _Unretrieved | None = None
+    _pe_unretrieved: Unretrieved | None = None
 
     def __init__(self) -> None:
         # Not super().__init__(): it makes what only a waiting thread needs.

@@ -1,16 +1,21 @@
-"""`Executor.map` with `buffersize`, as since Python 3.14, over any `submit`."""
+"""`map` and `map_unordered` over any `submit`: a future for each item.
+
+The way of pools that do more for a request than a `Batch` can: a bounded queue, priorities, a
+`submit` of a subclass.
+"""
 
 from __future__ import annotations
 
+import queue
 import time
-import weakref
 from collections import deque
+from concurrent.futures import _base
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -23,8 +28,13 @@ def check_buffersize(buffersize: int | None) -> None:
         raise ValueError("buffersize must be None or > 0")
 
 
+def deadline_of(timeout: float | None) -> float | None:
+    """The time by the monotonic clock that is `timeout` seconds from now."""
+    return None if timeout is None else time.monotonic() + timeout
+
+
 def map_in_order(
-    executor: Executor,
+    submitter: Callable[[], Callable[..., Future[T]] | None],
     fn: Callable[..., T],
     iterables: tuple[Iterable[Any], ...],
     timeout: float | None,
@@ -33,31 +43,67 @@ def map_in_order(
     """Submit `fn` for the items of `iterables` and return an iterator over the results in order.
 
     Args:
-        executor: Whose `submit` is called, with `fn` positional and nothing but the items.
+        submitter: Gives `submit`, called with `fn` positional and nothing but the items.
         fn: Takes as many arguments as there are iterables.
         iterables: Read to their end now, or, with `buffersize`, that far ahead of the results.
         timeout: Seconds from this call on within which each result must be there.
         buffersize: How many results may be outstanding; None, any number.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_of(timeout)
     items = zip(*iterables, strict=False)
-    submit = executor.submit
-    futures = deque([submit(fn, *args) for args in islice(items, buffersize)])
-    del submit  # only the generator's weak reference shall stay
-    # A pool that its user has forgotten is collected though the iterator lives on.
-    source = None if buffersize is None else (weakref.ref(executor), fn, items)
-    return _results(futures, source, deadline)
+    futures: deque[Future[T]] = deque()
+    _submit_all(submitter, fn, islice(items, buffersize), futures.append)
+    return _results(futures, None if buffersize is None else (submitter, fn, items), deadline)
+
+
+def map_as_completed(
+    submitter: Callable[[], Callable[..., Future[T]] | None],
+    fn: Callable[..., T],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    buffersize: int | None,
+) -> Iterator[T]:
+    """As `map_in_order`, with the results in the order in which they come."""
+    deadline = deadline_of(timeout)
+    items = zip(*iterables, strict=False)
+    outstanding: set[Future[T]] = set()
+    finished: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+
+    def add(future: Future[T]) -> None:
+        outstanding.add(future)
+        future.add_done_callback(finished.put)
+
+    _submit_all(submitter, fn, islice(items, buffersize), add)
+
+    def feed() -> None:
+        if buffersize is not None:
+            _submit_all(submitter, fn, islice(items, 1), add)
+
+    return _results_as_completed(outstanding, finished.get, feed, deadline)
+
+
+def _submit_all(
+    submitter: Callable[[], Callable[..., Future[T]] | None],
+    fn: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+    add: Callable[[Future[T]], object],
+) -> None:
+    submit = submitter()
+    if submit is not None:
+        for args in items:
+            add(submit(fn, *args))
 
 
 def _results(
     futures: deque[Future[T]],
-    source: tuple[weakref.ref[Executor], Callable[..., T], Iterator[tuple[Any, ...]]] | None,
+    source: tuple[Any, Callable[..., T], Iterator[tuple[Any, ...]]] | None,
     deadline: float | None,
 ) -> Generator[T, None, None]:
     try:
         while futures:
             if source is not None:
-                _submit_next(futures, *source)
+                submitter, fn, items = source
+                _submit_all(submitter, fn, islice(items, 1), futures.append)
             # No reference to the future may stay while the consumer has the result.
             yield _result_or_cancel(
                 futures.popleft(), None if deadline is None else deadline - time.monotonic()
@@ -67,16 +113,36 @@ def _results(
             future.cancel()
 
 
-def _submit_next(
-    futures: deque[Future[T]],
-    reference: weakref.ref[Executor],
-    fn: Callable[..., T],
-    items: Iterator[tuple[Any, ...]],
-) -> None:
-    executor = reference()
-    if executor is not None:
-        for args in islice(items, 1):
-            futures.append(executor.submit(fn, *args))
+def _results_as_completed(
+    outstanding: set[Future[T]],
+    next_finished: Callable[..., Future[T]],
+    feed: Callable[[], None],
+    deadline: float | None,
+) -> Generator[T, None, None]:
+    try:
+        while outstanding:
+            feed()
+            yield _take(next_finished, outstanding, deadline)
+    finally:
+        for future in outstanding:
+            future.cancel()
+
+
+def _take(
+    next_finished: Callable[..., Future[T]], outstanding: set[Future[T]], deadline: float | None
+) -> T:
+    try:
+        if deadline is None:
+            future = next_finished()
+        else:
+            future = next_finished(True, max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise _base.TimeoutError from None
+    outstanding.discard(future)
+    try:
+        return future.result()
+    finally:
+        del future  # the traceback of what is raised holds this frame
 
 
 def _result_or_cancel(future: Future[T], timeout: float | None) -> T:

@@ -8,18 +8,20 @@ cancellation drops it.
 What the queue holds must answer to four verbs, whatever it is:
 
 - ``_run(claim)``: run it, if it is still to be run. Raises only what was raised *into* the thread.
+  True if the claim's slot has another request now, to be run next.
 - ``_abandon(claim, error)``: the worker that had it dies of `error`. False if it can be queued
   again, because it was not claimed; otherwise it is settled.
 - ``_fail(error)``: settle it with `error`, if it has not started.
 - ``_orphan(error)``: in the child of a fork, where nobody will run it: settle it with `error`.
 - ``_has_ended()``: whether it is settled.
 - ``_tally()``: how it has ended.
-- ``cancel()``, ``cancelled()``: as a future's.
+- ``cancel()``, ``cancelled()``: as a future's; ``_has_expired()``: whether it was not run in time.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures._base import (
     CANCELLED_AND_NOTIFIED,
     FINISHED,
@@ -32,8 +34,17 @@ from concurrent.futures._base import (
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._condition import CONDITIONS, FutureCondition
-from ._future import _CANCELLED_STATES, ByHand, Claim, Failed, PoolFuture, _Unretrieved
+from ._future import (
+    _CANCELLED_STATES,
+    ByHand,
+    Claim,
+    Failed,
+    PoolFuture,
+    Unretrieved,
+    mark_cancellation,
+)
 from ._stats import Tally
+from .errors import RequestExpired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +126,8 @@ class WorkRequest(PoolFuture[T]):
             self._settle()
         if self._state in _CANCELLED_STATES:
             claim.cancelled += 1
+        elif self._has_expired():
+            claim.expired += 1
         elif self._exception is not None:  # by hand
             claim.failed += 1
         else:
@@ -123,7 +136,7 @@ class WorkRequest(PoolFuture[T]):
 
     def _finish_with(self, error: BaseException, claim: Claim) -> None:
         """Settle a call that raised. Errors that nobody looks at are logged when they go."""
-        self._pe_unretrieved = _Unretrieved(error)
+        self._pe_unretrieved = Unretrieved(error)
         self._exception = error
         self._pe_log.append(FINISHED)
         claim.failed += 1
@@ -200,8 +213,13 @@ class WorkRequest(PoolFuture[T]):
         final = self._fold()[1]
         if final is CANCELLED_AND_NOTIFIED:
             return Tally(cancelled=1)
+        if self._has_expired():
+            return Tally(expired=1)
         failed = isinstance(final, ByHand) and final.exception is not None
         return Tally(failed=1) if failed else Tally(completed=1)
+
+    def _has_expired(self) -> bool:
+        return False
 
     def _withdraw(self) -> bool:
         """See to it that the call is never made; False if a worker has it."""
@@ -237,6 +255,9 @@ class WorkRequest(PoolFuture[T]):
 class BoundedRequest(WorkRequest[T]):
     """A request that may have a place in a bounded queue, and gives it back when it leaves."""
 
+    _pe_priority: float = 0
+    _pe_deadline: float | None = None  # when it expires, on the monotonic clock
+
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(fn, args, kwargs)
         self._pe_leave: list[Callable[[Any], None]] = []  # called by who pops it, so once
@@ -251,6 +272,62 @@ class BoundedRequest(WorkRequest[T]):
         leave_queue(self, self._pe_leave)
 
 
+class OptionedRequest(BoundedRequest[T]):
+    """A request with a priority, or a time within which it must be started, or both.
+
+    Whoever finds that its time is up says so in its log, as the author of a cancellation does: its
+    worker, a thread that waits for its result, one that waits for a place in a bounded queue.
+
+    Args:
+        priority: The lowest is run first.
+        expires: Seconds from now on within which it must be started; None, without limit.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        priority: float,
+        expires: float | None,
+    ) -> None:
+        super().__init__(fn, args, kwargs)
+        self._pe_priority = priority
+        self._pe_deadline = None if expires is None else time.monotonic() + expires
+
+    def _run(self, claim: Claim) -> None:
+        if self._is_overdue():
+            self._expire()
+        super()._run(claim)
+
+    def _is_overdue(self) -> bool:
+        return self._pe_deadline is not None and time.monotonic() >= self._pe_deadline
+
+    def _expire(self) -> None:
+        """It shall not run, unless it runs already."""
+        self._fail(RequestExpired("the call was not started in time"))
+        mark_cancellation()
+
+    def _has_expired(self) -> bool:
+        final = self._fold()[1]
+        return type(final) is Failed and type(final.exception) is RequestExpired
+
+    def _sleep(self, sleeper: Any, timeout: float | None) -> None:
+        """As for any future, but not longer than up to its expiry, unless it runs then."""
+        if self._pe_deadline is not None:
+            start = time.monotonic()
+            left = max(0.0, self._pe_deadline - start)
+            if timeout is None or left < timeout:
+                super()._sleep(sleeper, left)
+                if not self.done() and self._fold()[1] is None:
+                    self._expire()
+                if self._fold()[1] is not None:
+                    return
+                if timeout is not None:
+                    timeout = max(0.0, timeout - (time.monotonic() - start))
+        super()._sleep(sleeper, timeout)
+
+
 def leave_queue(request: Any, leave: list[Callable[[Any], None]]) -> None:
     """Give the request's place back, if it has one and has not done so."""
     try:
@@ -258,6 +335,26 @@ def leave_queue(request: Any, leave: list[Callable[[Any], None]]) -> None:
     except IndexError:
         return
     give_back(request)
+
+
+def follow(future: Future[Any], request: PoolFuture[Any]) -> None:
+    """Have `future` come out as `request` does."""
+
+    def settle(request: Future[Any]) -> None:
+        try:
+            if request.cancelled():
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            # Not by `result()`: whether anybody looks at the error is seen on the request.
+            if request._exception is not None:
+                future.set_exception(request._exception)
+            else:
+                future.set_result(request._result)
+        except (InvalidStateError, RuntimeError):
+            pass  # somebody has settled it by hand
+
+    request.add_done_callback(settle)
 
 
 class ForeignRequest:
@@ -296,6 +393,9 @@ class ForeignRequest:
 
     def _tally(self) -> Tally:
         return Tally(cancelled=1) if self.cancelled() else Tally(failed=1)
+
+    def _has_expired(self) -> bool:
+        return False
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:
         if self.item.future._state == PENDING:

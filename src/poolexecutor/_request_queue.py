@@ -4,7 +4,8 @@ Protocol of the hand-over
 -------------------------
 Two collections, and nothing else, decide:
 
-- `requests`, a deque. Who has a request appends it; who can run one takes the leftmost.
+- `requests`, a deque. Who has a request appends it; who can run one takes the leftmost. (What has a
+  priority is below.)
 - `idle`, a list of raw locks, one for each thread that is parked or about to park, last in, first
   out. An entry is put there by its thread. It is taken out once: by its thread, which then goes on
   looking for work, or by a waker, who releases it in the same indivisible step.
@@ -24,23 +25,31 @@ A thread that takes out its own lock owes nothing. One whose lock was taken by a
 This is why an entry is never left behind by a thread that has found work: a giver would call
 it, and its request would wait for a thread that is busy.
 
+A request with a priority other than 0 lies in a heap of its own kind, `urgent` or `late`, and for
+each there is a `Turn`: the right to take the first one of that heap. It is put in *after* the
+request, so who has one finds a request. Those of `urgent` are put before the leftmost request, so
+the workers come upon them as they come upon any request; those of `late` lie in `late_turns`, which
+counts as the far end of `requests`: it is looked at where that is empty.
+
 `take`, `wake_one` and `call` are single steps of C code, composed of C callables, so that no
 signal handler and no asynchronous exception can come between the taking and the keeping.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._future import cancellation_mark
+from ._ranked import Ranked
+from ._stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._future import Claim
-    from ._stats import Tally
 
 
 class Lock(Protocol):
@@ -53,7 +62,7 @@ class Lock(Protocol):
 class Request(Protocol):
     """What is asked of a thing in the queue; see `_request`."""
 
-    def _run(self, claim: Claim) -> None: ...
+    def _run(self, claim: Claim) -> bool | None: ...
     def _abandon(self, claim: Claim, error: BaseException) -> bool: ...
     def _fail(self, error: BaseException) -> None: ...
     def _orphan(self, error: BaseException) -> None: ...
@@ -61,48 +70,162 @@ class Request(Protocol):
     def _tally(self) -> Tally: ...
     def cancel(self) -> bool: ...
     def cancelled(self) -> bool: ...
+    def _has_expired(self) -> bool: ...
+
+
+class Chunked(Protocol):
+    """What is asked of a batch whose shares are chunks; see `_chunks`."""
+
+    def surplus(self) -> int: ...
+    def stop(self) -> None: ...
+
+
+class Turn:
+    """In the place of a request that has a priority: whose turn it is is found out when taken."""
+
+    __slots__ = ("_ranked",)
+
+    def __init__(self, ranked: Ranked[Request]) -> None:
+        self._ranked = ranked
+
+    def replace(self, slot: list[Request]) -> None:
+        """Have `slot`, in which this is, have the request instead."""
+        self._ranked.pop_into(slot)
+        del slot[0]
+
+    def _run(self, claim: Claim) -> bool:
+        self.replace(claim.slot)
+        return True
+
+    def _abandon(self, claim: Claim, error: BaseException) -> bool:
+        return len(claim.slot) > 1  # with the request behind it, it is used up
+
+    def _has_ended(self) -> bool:
+        return True
 
 
 class RequestQueue:
-    """Requests in their order of arrival, and the idle threads, the latest first."""
+    """Requests in their order, and the idle threads, the latest first."""
 
     def __init__(self) -> None:
-        self.requests: deque[Request] = deque()
+        # As what it has in it is used; turns are made into requests where it matters.
+        self.requests: deque[Any] = deque()
+        self.urgent: Ranked[Request] = Ranked()
+        self.late: Ranked[Request] = Ranked()
+        self.late_turns: deque[Any] = deque()
         self.idle: list[Lock] = []
         self.in_hand: dict[int, list[Request]] = {}  # what `settle_all` has taken out
+        self._chunked: set[weakref.ref[Chunked]] = set()
         self._no_cancelled_since: object = None  # the mark of the time when none was in the queue
         self.append = self.requests.append
         # None is in neither collection, so these iterators never end.
         release = methodcaller("release")
         self._wake: Iterator[None] = map(release, iter(self.idle.pop, None))
 
+    def put(self, request: Request, priority: float) -> None:
+        """Queue a request: the lowest priority comes first."""
+        if priority < 0:
+            self.urgent.push(request, priority)
+            self.requests.appendleft(Turn(self.urgent))
+        elif priority > 0:
+            self.late.push(request, priority)
+            self.late_turns.append(Turn(self.late))
+        else:
+            self.append(request)
+
+    def put_back(self, request: Any) -> None:
+        """Queue a request, or a turn, again that was taken and not run: it comes first."""
+        priority = getattr(request, "_pe_priority", 0)
+        if priority:
+            self.put(request, priority)
+        elif type(request) is Turn and request._ranked is self.late:
+            self.late_turns.appendleft(request)
+        else:
+            self.requests.appendleft(request)
+
     def taker(self, slot: list[Request]) -> Iterator[None]:
-        """An iterator whose `next` moves the first request into `slot`; IndexError if none."""
+        """An iterator whose `next` moves the first request into `slot`; IndexError if none.
+
+        But for those that are `late`.
+        """
         return map(slot.append, iter(self.requests.popleft, None))
+
+    def late_taker(self, slot: list[Request]) -> Iterator[None]:
+        """The same for those that are `late`."""
+        return map(slot.append, iter(self.late_turns.popleft, None))
+
+    def take(self, slot: list[Request]) -> bool:
+        """Move the first request of all into `slot`; False if there is none."""
+        for taker in (self.taker, self.late_taker):
+            try:
+                next(taker(slot))
+            except IndexError:
+                continue
+            # A turn, or a share of a batch, is made into a request.
+            replace = getattr(slot[0], "replace", None)
+            if replace is not None:
+                replace(slot)
+            return True
+        return False
 
     def has_requests(self) -> bool:
         """Whether a request waits. Ordered against every append: see the proof above."""
         self.requests.rotate(0)
-        return bool(self.requests)
+        self.late_turns.rotate(0)
+        return bool(self.requests or self.late_turns)
 
-    def count_waiting(self) -> tuple[int, int]:
-        """How many requests wait that have not been cancelled, and how many that have.
+    def count(self) -> int:
+        """How many requests wait, those included that have been cancelled or have expired."""
+        return len(self.requests) + len(self.late_turns)
 
-        They are only looked through if any future has been cancelled since none was found here.
+    def waiting(self) -> list[Request] | None:
+        """All that wait; None if they change faster than they can be copied."""
+        for _ in range(100):
+            try:
+                requests = self.requests.copy()
+            except RuntimeError:
+                continue  # changed meanwhile: without the GIL, a copy is not one step
+            found = [request for request in requests if type(request) is not Turn]
+            return found + self.urgent.things() + self.late.things()
+        return None
+
+    def count_waiting(self) -> tuple[int, Tally]:
+        """How many requests wait that can still be run, and how the others have ended.
+
+        They are only looked through if any future has been cancelled, or has expired, since no
+        such one was found here.
         """
         mark = cancellation_mark()
         if mark is self._no_cancelled_since:
-            return len(self.requests), 0
-        for _ in range(100):
-            try:
-                waiting = self.requests.copy()
-            except RuntimeError:
-                continue  # changed meanwhile: without the GIL, a copy is not one step
-            cancelled = sum(request.cancelled() for request in waiting)
-            if not cancelled:
-                self._no_cancelled_since = mark
-            return len(waiting) - cancelled, cancelled
-        return len(self.requests), 0
+            return self.count() + self._surplus(), Tally()
+        waiting = self.waiting()
+        if waiting is None:
+            return self.count(), Tally()
+        cancelled = sum(request.cancelled() for request in waiting)
+        expired = sum(request._has_expired() for request in waiting)
+        if not cancelled and not expired:
+            self._no_cancelled_since = mark
+        ended = Tally(cancelled=cancelled, expired=expired)
+        return len(waiting) - cancelled - expired + self._surplus(), ended
+
+    # --- chunks -------------------------------------------------------------------------------
+
+    def add_chunked(self, batch: Chunked) -> None:
+        """Make a batch known of which each share is several requests."""
+        self._chunked.add(weakref.ref(batch, self._chunked.discard))
+
+    def _surplus(self) -> int:
+        return sum(batch.surplus() for batch in self._living_chunked())
+
+    def stop_chunks(self) -> None:
+        """Have the workers start nothing more of the chunks that they run."""
+        for batch in self._living_chunked():
+            batch.stop()
+
+    def _living_chunked(self) -> list[Chunked]:
+        return [batch for known in self._chunked.copy() if (batch := known()) is not None]
+
+    # --- the idle -----------------------------------------------------------------------------
 
     def has_idle(self) -> bool:
         """Whether a thread is parked. Ordered against every append: see the proof above."""
@@ -166,16 +289,26 @@ class RequestQueue:
     def settle_all(self, settle: Callable[[Request], object]) -> None:
         """Take out all requests and call `settle` for each. Runs done-callbacks."""
         slot: list[Request] = []
-        take = self.taker(slot)
         self.in_hand[id(slot)] = slot
         try:
-            while True:
-                try:
-                    next(take)
-                except IndexError:
-                    return
+            while self.take(slot):
                 settle(slot[0])
                 slot.clear()
         finally:
-            self.requests.extendleft(slot)  # interrupted: it keeps its place
+            for request in slot[
+                -1:
+            ]:  # interrupted: it keeps its place; a turn before it is used up
+                self.put_back(request)
             self.in_hand.pop(id(slot), None)
+
+    def after_fork(self) -> list[Request]:
+        """In the child: forget all that was here, and give what waited."""
+        for ranked in (self.urgent, self.late):
+            ranked.after_fork()
+        waiting = self.waiting() or []
+        for slot in list(self.in_hand.values()):
+            waiting += [request for request in slot if not isinstance(request, Turn)]
+        self.requests.clear()
+        self.late_turns.clear()
+        self.idle.clear()
+        return waiting

@@ -13,6 +13,12 @@ class Tally(NamedTuple):
     failed: int = 0
     cancelled: int = 0
     refused: int = 0
+    expired: int = 0
+
+    @property
+    def accepted(self) -> int:
+        """Those that were not refused."""
+        return self.completed + self.failed + self.cancelled + self.expired
 
     def plus(self, other: Tally) -> Tally:
         """Both together."""
@@ -21,6 +27,7 @@ class Tally(NamedTuple):
             self.failed + other.failed,
             self.cancelled + other.cancelled,
             self.refused + other.refused,
+            self.expired + other.expired,
         )
 
 
@@ -43,8 +50,9 @@ class PoolStats:
         completed: Those whose call has returned.
         failed: Those whose call has raised, or could not be made.
         cancelled: Those that were cancelled.
+        expired: Those that were not started in time, and so not at all.
         refused: Calls of `submit` that raised, because the pool was shut down, broken, or without
-            a thread.
+            a thread, or its bounded queue full.
     """
 
     workers: int
@@ -58,6 +66,7 @@ class PoolStats:
     completed: int
     failed: int
     cancelled: int
+    expired: int
     refused: int
 
 

@@ -7,6 +7,7 @@ the same for `_idle_semaphore`.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -18,7 +19,7 @@ from ._request import ForeignRequest, WorkRequest, leave_queue
 from ._stats import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._request_queue import Request
     from ._workforce import Workforce
@@ -65,6 +66,8 @@ class Nothing:
     def cancelled(self) -> bool:
         return False
 
+    _has_expired = cancelled
+
 
 class WorkQueue:
     """What is queued, for those who expect a `queue.SimpleQueue`. Thread-safe.
@@ -75,10 +78,28 @@ class WorkQueue:
     def __init__(self, workforce: Workforce, create_context: Callable[[], Any] | None) -> None:
         self._workforce = workforce
         self._create_context = create_context
+        self._captors: dict[int, list[Any]] = {}  # by threads
+
+    @contextlib.contextmanager
+    def capturing(self, captured: list[Any]) -> Iterator[None]:
+        """What the calling thread puts in meanwhile goes into `captured` instead."""
+        me = threading.get_ident()
+        before = self._captors.get(me)
+        self._captors[me] = captured
+        try:
+            yield
+        finally:
+            if before is None:
+                self._captors.pop(me, None)
+            else:
+                self._captors[me] = before
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Queue a work item for the workers; None has one of them look whether it must leave."""
         request: Request
+        if self._captors and threading.get_ident() in self._captors and item is not None:
+            self._captors[threading.get_ident()].append(item)
+            return
         if item is None:
             if self._is_over():
                 self._workforce.requests.wake_all()
@@ -127,34 +148,31 @@ class WorkQueue:
         try:
             if not self._take(slot, block, timeout):
                 return None
-            request = slot[0]
+            [request] = slot
             leave_queue(request, getattr(request, "_pe_leave", []))
             self._workforce.changes.ring()  # the queue may be empty now
             return _as_item(request)
         except BaseException:
             if slot:  # interrupted: it keeps its turn
-                self._workforce.requests.requests.extendleft(slot)
+                self._workforce.requests.put_back(slot[-1])
                 self._workforce.requests.wake_one()
             raise
 
     def _take(self, slot: list[Request], block: bool, timeout: float | None) -> bool:
         """Move the first request into `slot`; False if none will come."""
-        take = self._workforce.requests.taker(slot)
+        requests = self._workforce.requests
         deadline = None if timeout is None else time.monotonic() + timeout
         lock = threading.Lock()
         lock.acquire()
         while True:
-            try:
-                next(take)
-            except IndexError:
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if not block or (remaining is not None and remaining <= 0):
-                    raise queue.Empty from None
-                if self._is_over() and not self._workforce.requests.has_requests():
-                    return False
-                self._park(lock, remaining)
-            else:
+            if requests.take(slot):
                 return True
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if not block or (remaining is not None and remaining <= 0):
+                raise queue.Empty
+            if self._is_over() and not requests.has_requests():
+                return False
+            self._park(lock, remaining)
 
     def _is_over(self) -> bool:
         return self._workforce.closing or interpreter_is_closing()
@@ -175,17 +193,23 @@ class WorkQueue:
 
     def qsize(self) -> int:
         """How many requests wait; cancelled ones count until a worker meets them."""
-        return len(self._workforce.requests.requests)
+        return self._workforce.requests.count()
 
     def empty(self) -> bool:
         """Whether no request waits."""
-        return not self._workforce.requests.requests
+        return not self._workforce.requests.count()
 
 
 def _as_item(request: Request) -> Any:
     if isinstance(request, Nothing):
         return None
     return request.item if isinstance(request, ForeignRequest) else TakenItem(request)  # type: ignore[arg-type]
+
+
+def call_of(item: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """What a work item of the standard pool calls."""
+    fn, args, kwargs = getattr(item, "task", None) or (item.fn, item.args, item.kwargs)
+    return fn, args, kwargs
 
 
 class IdleCount:

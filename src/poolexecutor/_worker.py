@@ -7,7 +7,7 @@ from concurrent.futures._base import LOGGER
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._future import Claim
+from ._future import BETWEEN, Claim
 from ._lifecycle import mark_as_worker
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ class WorkerThread:
     """
 
     def __init__(self, requests: RequestQueue, crew: Crew, name: str, daemon: bool | None) -> None:
-        self.claim = Claim()
         self.slot: list[Request] = []  # the request that it runs
+        self.claim = Claim(self.slot)
         self.birth = [self]
         self.listing = [None]  # emptied by who enters its thread in the executor's _threads
         self.wakes = 0  # how often it was called, or expired; counted before it looks for work
@@ -89,6 +89,7 @@ class WorkerThread:
         self.gone.acquire()
         self._requests = requests
         self._take = requests.taker(self.slot)
+        self._take_late = requests.late_taker(self.slot)
         self._crew = crew
         self._entered = ExitStack()  # the worker's context
         self._parents: ExitStack | None = None  # that of the parent, in the child of a fork
@@ -102,8 +103,11 @@ class WorkerThread:
         return self._crew
 
     def is_running(self) -> bool:
-        """Whether it has a request that has not ended."""
-        return any(not request._has_ended() for request in self.slot[:])
+        """Whether it has a request that has not ended, or an item of a batch."""
+        item = self.claim.item
+        return (item is not None and item != BETWEEN) or any(
+            not request._has_ended() for request in self.slot[:]
+        )
 
     def disown(self, at_end: Callable[[], None]) -> None:
         """In the child of a fork in this worker's task: leave after it, then call `at_end`."""
@@ -165,7 +169,8 @@ class WorkerThread:
             pass  # released before
 
     def _work(self) -> None:
-        take, slot, claim, crew = self._take, self.slot, self.claim, self._crew
+        take, late, slot = self._take, self._take_late, self.slot
+        claim, crew = self.claim, self._crew
         expired = False  # whether it has just been idle for too long
         while True:
             if crew.is_shrinking and crew.may_leave(self, expired=False):
@@ -173,9 +178,13 @@ class WorkerThread:
             try:
                 next(take)
             except IndexError:
-                pass  # parking here would keep the exception and its frames
-            else:
-                slot[0]._run(claim)
+                try:
+                    next(late)
+                except IndexError:
+                    pass  # parking here would keep the exception and its frames
+            if slot:
+                while slot[0]._run(claim):
+                    pass  # a turn has left a request in its place, a batch what came behind it
                 slot.clear()
                 expired = False
                 continue
@@ -193,7 +202,7 @@ class WorkerThread:
         self._requests.unpark(self.lock)
         for request in self.slot[:]:
             if not request._abandon(self.claim, error):
-                self._requests.requests.appendleft(request)
+                self._requests.put_back(request)
         self.slot.clear()
 
 

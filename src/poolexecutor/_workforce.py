@@ -48,11 +48,12 @@ import sys
 import threading
 import time
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, LOGGER
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _lifecycle, _sizing
 from ._bell import Bell
-from ._future import Claim
+from ._future import Claim, Failed
+from ._request import leave_queue
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
@@ -65,6 +66,13 @@ if TYPE_CHECKING:
 
     from ._admission import Admission
     from ._request import BoundedRequest
+
+
+class Failable(Protocol):
+    """A request, or a batch."""
+
+    def _fail(self, error: BaseException) -> None: ...
+
 
 INITIALIZER_FAILED = "A thread initializer failed, the thread pool is not usable anymore"
 _FORKED = "the process was forked; what was submitted before the fork runs in the parent only"
@@ -280,58 +288,105 @@ class Workforce:
         """Find a place for a request in the bounded queue, as its policy says.
 
         Returns:
-            False if the request is not to be queued: it has been run here, or discarded.
+            False if the request is not to be queued: it has been run here, discarded, or has
+            expired before there was a place.
 
         Raises:
             queue.Full: There is none, or none within the time-out.
         """
         admission = self.admission
         assert admission is not None
+        admitted = False
+        try:
+            if request._pe_deadline is not None:
+                admission.expiring[request] = None
+            admitted = admission.try_take(request._pe_leave) or self._find_place(request)
+            if admitted and admission.on_full == "discard_oldest":
+                admission.present[request] = None
+        finally:
+            if not admitted:
+                admission.expiring.pop(request, None)
+        return admitted
+
+    def _find_place(self, request: BoundedRequest[Any]) -> bool:
+        """As `admit`, where none is free."""
+        admission = self.admission
+        assert admission is not None
+        policy = admission.on_full
+        self._expire_overdue()
         while not admission.try_take(request._pe_leave):
-            policy = admission.on_full
             if policy == "raise":
                 raise queue.Full("max_queue_size requests wait already")
             if policy == "discard":
                 request.cancel()
                 self._ledger.add(Tally(cancelled=1))
                 return False
-            if policy == "discard_oldest" and self._discard_oldest():
-                continue
+            if policy == "discard_oldest" and self._discard_oldest(request):
+                return True
             # Its own worker must not wait for a place, nor who is on top of one that has or awaits
             # one in this thread: a signal handler or finalizer.
             if policy == "caller_runs" or self._is_mine() or admission.is_below():
                 self._run_here(request)
                 return False
-            if policy == "discard_oldest":
-                # The oldest is just coming, or being taken by a worker: look again soon.
-                if admission.take(request._pe_leave, 0.005):
-                    break
-            elif admission.take(request._pe_leave, admission.timeout):
-                break
-            else:
+            # With "discard_oldest", all who have a place are just coming, or going: look again soon.
+            again_soon = policy == "discard_oldest"
+            timeout = 0.005 if again_soon else admission.timeout
+            taken = admission.take(request._pe_leave, timeout, self._expire_overdue)
+            if request._has_expired():  # while it waited
+                self._ledger.add(Tally(expired=1))
+                leave_queue(request, request._pe_leave)
+                return False
+            if taken:
+                return True
+            if not again_soon:
                 raise queue.Full("max_queue_size requests wait already")
         return True
+
+    def leave_to_another(self, request: BoundedRequest[Any]) -> None:
+        """The request's place is for another one, which will be queued in its stead."""
+        self._forget(request)
+        request._pe_leave.clear()
+
+    def _expire_overdue(self) -> float | None:
+        """End the requests in the bounded queue whose time is up; seconds to the next, if any."""
+        assert self.admission is not None
+        soonest = None
+        for request in list(self.admission.expiring):
+            if request._is_overdue():
+                self.admission.expiring.pop(request, None)
+                request._expire()
+            elif soonest is None or request._pe_deadline < soonest:
+                soonest = request._pe_deadline
+        return None if soonest is None else max(0.0, soonest - time.monotonic())
 
     def _is_mine(self) -> bool:
         worker = worker_of_this_thread()
         return worker is not None and worker.crew is self
 
     def _leave_queue(self, request: BoundedRequest[Any]) -> None:
-        """Give its place back; a cancelled one is taken out of the queue before."""
+        """Give its place back; one that will not be run is taken out of the queue before."""
         assert self.admission is not None
         try:
-            if request._pe_is_queued and request._fold()[1] is CANCELLED_AND_NOTIFIED:
-                self._remove_cancelled(request)
+            self._forget(request)
+            final = request._fold()[1]
+            if request._pe_is_queued and (final is CANCELLED_AND_NOTIFIED or type(final) is Failed):
+                self._remove(request)
         finally:
             self.admission.give_back()
 
-    def _remove_cancelled(self, request: BoundedRequest[Any]) -> None:
+    def _forget(self, request: BoundedRequest[Any]) -> None:
+        assert self.admission is not None
+        self.admission.expiring.pop(request, None)
+        self.admission.present.pop(request, None)
+
+    def _remove(self, request: BoundedRequest[Any]) -> None:
+        """Take one that has ended out of the queue."""
         try:
             self.requests.requests.remove(request)
         except ValueError:
-            pass  # who has taken it out counts it
+            pass  # who has taken it out counts it; or it lies in a heap until its turn
         else:
-            self._ledger.add(Tally(cancelled=1))
+            self._ledger.add(request._tally())
         self.changes.ring()
 
     def _run_here(self, request: BoundedRequest[Any]) -> None:
@@ -346,16 +401,27 @@ class Workforce:
         if isinstance(request._exception, KeyboardInterrupt):
             request.result()  # pressed in this thread, so it is raised here
 
-    def _discard_oldest(self) -> bool:
-        slot: list[Request] = []
-        try:
-            next(self.requests.taker(slot))
-        except IndexError:
-            return False
-        for oldest in slot:
-            oldest.cancel()
-            self._ledger.add(oldest._tally())
-        return True
+    def _discard_oldest(self, request: BoundedRequest[Any]) -> bool:
+        """Cancel what has waited for longest and has a place, and give that to `request`."""
+        assert self.admission is not None
+        present = self.admission.present
+        while True:
+            try:
+                oldest = next(iter(present))
+            except StopIteration:
+                return False
+            except RuntimeError:
+                continue  # changed meanwhile
+            present.pop(oldest, None)
+            try:
+                # From the one to the other, in one step of C code.
+                next(map(request._pe_leave.append, iter(oldest._pe_leave.pop, None)))
+            except IndexError:
+                continue  # it is just leaving
+            self._forget(oldest)
+            if oldest.cancel():  # else a worker has just begun it; then its place is free anyway
+                self._remove(oldest)
+            return True
 
     # --- another size -------------------------------------------------------------------------
 
@@ -378,7 +444,7 @@ class Workforce:
 
     def _start_wanted(self) -> None:
         requests = self.requests
-        waiting, idle = len(requests.requests), len(requests.idle)
+        waiting, idle = requests.count(), len(requests.idle)
         for _ in range(_sizing.to_start(self.bounds, len(self.workers), idle, waiting)):
             failure = self._grow()
             try:
@@ -506,6 +572,10 @@ class Workforce:
             return False
         return before == {worker: worker.wakes for worker in self.workers.copy() - excepted}
 
+    def count(self, tally: Tally) -> None:
+        """Count requests that ended without a worker."""
+        self._ledger.add(tally)
+
     def stats(self) -> PoolStats:
         """Counts of workers and requests; see `PoolStats`."""
         for _ in range(100):  # while a worker departs, its counts are nowhere
@@ -522,8 +592,8 @@ class Workforce:
         for worker in workers:
             ended = ended.plus(_tally(worker.claim))
         busy = sum(worker.is_running() for worker in workers)
-        queued, cancelled = self.requests.count_waiting()
-        ended = ended.plus(Tally(cancelled=cancelled))
+        queued, ended_in_queue = self.requests.count_waiting()
+        ended = ended.plus(ended_in_queue)
         return PoolStats(
             workers=len(workers),
             idle=min(len(self.requests.idle), len(workers) - busy),
@@ -532,10 +602,11 @@ class Workforce:
             max_workers=self.bounds.limit,
             min_workers=self.bounds.minimum,
             largest_workers=self.largest,
-            submitted=ended.completed + ended.failed + ended.cancelled + busy + queued,
+            submitted=ended.accepted + busy + queued,
             completed=ended.completed,
             failed=ended.failed,
             cancelled=ended.cancelled,
+            expired=ended.expired,
             refused=ended.refused,
         )
 
@@ -633,6 +704,7 @@ class Workforce:
         self.closing = True
         if cancel_futures:
             self._settle_all(_cancel)
+            self.requests.stop_chunks()
         self._finish()
 
     def _finish(self) -> None:
@@ -648,7 +720,7 @@ class Workforce:
         if self.bounds.limit == 0:
             self.bounds = Bounds(self.bounds.maximum, self.bounds.minimum)
             # The minimum is for those that idle.
-            waiting = len(self.requests.requests)
+            waiting = self.requests.count()
             for _ in range(_sizing.to_start(Bounds(self.bounds.maximum), 0, 0, waiting)):
                 self._summon_somebody()
 
@@ -693,7 +765,7 @@ class Workforce:
         """Count a call of `submit` that raises."""
         self._ledger.add(Tally(refused=1))
 
-    def fail(self, request: Request) -> None:
+    def fail(self, request: Failable) -> None:
         """Settle a request of a broken pool, if it has not started."""
         request._fail(self._broken_type(self.broken))
 
@@ -771,7 +843,7 @@ class Workforce:
         what they held, so every lock and every collection that they shared is replaced.
         """
         me = threading.current_thread()
-        orphans = list(self.requests.requests.copy())
+        orphans = self.requests.after_fork()
         for worker in self.workers.copy():
             if worker.thread is me:
                 worker.disown(_lifecycle.end_forked_child)
@@ -781,10 +853,6 @@ class Workforce:
                 worker.begun.set()
                 worker.let_go()
         forget_other_workers()
-        for slot in list(self.requests.in_hand.values()):
-            orphans += slot
-        self.requests.requests.clear()
-        self.requests.idle.clear()
         self.requests = RequestQueue()
         self.workers.clear()
         self.threads.clear()
@@ -800,7 +868,9 @@ class Workforce:
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
         if self.admission is not None:
-            # Last, since each of them has given its place back.
+            # Last, since each of them has given its place back. A signal handler may have forked
+            # on top of one who waits for a place.
+            self.admission.release_all()
             self.admission.set_up(self._leave_queue)
 
 
@@ -816,7 +886,7 @@ def _cancel(request: Request) -> None:
 
 
 def _tally(claim: Claim) -> Tally:
-    return Tally(claim.completed, claim.failed, claim.cancelled)
+    return Tally(claim.completed, claim.failed, claim.cancelled, expired=claim.expired)
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -1,9 +1,19 @@
 """What a user may catch."""
 
+import concurrent.futures
 import queue
 from concurrent.futures.thread import BrokenThreadPool
 
-__all__ = ["BrokenThreadPool", "NoResultsPending", "NoWorkersAvailable"]
+__all__ = ["BrokenThreadPool", "NoResultsPending", "NoWorkersAvailable", "RequestExpired"]
+
+if issubclass(concurrent.futures.TimeoutError, TimeoutError):
+    _TimeoutError = concurrent.futures.TimeoutError
+else:  # before Python 3.11 there are two
+
+    class _TimeoutError(  # type: ignore[no-redef]  # one of the two
+        concurrent.futures.TimeoutError, TimeoutError
+    ):
+        pass
 
 
 class NoResultsPending(queue.Empty):  # the name users know
@@ -12,3 +22,7 @@ class NoResultsPending(queue.Empty):  # the name users know
 
 class NoWorkersAvailable(RuntimeError):  # noqa: N818  # the name users know
     """There is work, but no worker, nor will there be one: the pool is paused."""
+
+
+class RequestExpired(_TimeoutError):  # noqa: N818  # the name users know
+    """A call was not started in time: see `PoolExecutor.options`. It will not be made."""

@@ -1,0 +1,394 @@
+"""`Batch`: the items of one `map`, from which the workers take one after the other.
+
+A call of `map` for a million items makes one of these instead of a million requests. It lies in the
+queue once for each item (a *share*; all shares are the same object), in the place that a request
+for that item would have. So whatever is true of requests is true of items: their order among other
+requests, what counts as queued, what `resize`, `drain` and priorities make of them. Who has a share
+takes the next item, so items start in order; one after the other in each worker.
+
+Protocol
+--------
+`_numbers` has the numbers of the items that nobody has taken; taking one out decides who runs it,
+or sees to it that it is never run. An item is put into `_items` and its number into `_numbers`
+before its share goes into the queue, so who has a share finds a number, unless the batch was
+closed. Who has a number is the only one to settle it.
+
+In order: `_outcomes` maps numbers to outcomes. Its `setdefault` is one indivisible step, under the
+GIL and, without it, under the dict's own lock. A consumer that comes before the outcome leaves a
+lock there and sleeps on it; who brings the outcome finds the lock, stores the outcome and releases.
+As completed: outcomes go into a `queue.SimpleQueue`.
+
+A worker that runs an item has its number in `claim.item`; `BETWEEN` when it is settled and the
+share used up; None when it runs nothing of a batch. Between taking a number and storing it there is no
+call, so nothing can strike there (since Python 3.11).
+
+The queue, the counts and `is_shrinking` belong to the workforce; user code runs under no lock.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from concurrent.futures import CancelledError, _base
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from . import _lifecycle
+from ._future import BETWEEN, Unretrieved, mark_cancellation
+from ._request import WorkRequest
+from .errors import BrokenThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from ._future import Claim
+    from ._stats import Tally
+
+T = TypeVar("T")
+
+_MISSING: Final = object()
+_FORKED = "the process was forked; what was submitted before the fork runs in the parent only"
+
+
+class Crew(Protocol):
+    """What a batch asks of the workers' common affairs; see `_workforce`."""
+
+    is_shrinking: bool
+
+    def count(self, tally: Tally) -> None: ...
+
+
+class Failure:
+    """The outcome of an item that raised, or was cancelled."""
+
+    __slots__ = ("exception", "unretrieved")
+
+    def __init__(self, exception: BaseException, is_call: bool = True) -> None:
+        self.exception = exception
+        self.unretrieved = Unretrieved(exception) if is_call else None
+
+    def reraise(self) -> None:
+        """Raise it, for the consumer."""
+        exception = self.exception
+        if self.unretrieved is not None:
+            self.unretrieved.exception = None
+        try:
+            raise exception
+        finally:
+            del exception, self
+
+
+class Batch(Generic[T]):
+    """The items of one `map` and their outcomes.
+
+    Args:
+        fn: Called for each item.
+        spread: Whether an item is a tuple of arguments.
+        ordered: Whether the outcomes are wanted in order, or as they come.
+        requests: The pool's queue.
+        crew: The pool's workforce.
+        window: Whether items come as outcomes are taken; all at once otherwise.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., T],
+        spread: bool,
+        ordered: bool,
+        requests: deque[Any],
+        crew: Crew,
+        window: bool,
+    ) -> None:
+        self.fed = 0  # how many items there have been
+        self._fn = fn
+        self._spread = spread
+        self._requests = requests
+        self._crew = crew
+        self._is_window = window
+        self._items: Any = {} if window else []
+        self._numbers: deque[int] = deque()
+        self._outcomes: dict[int, Any] = {}
+        self._finished: queue.SimpleQueue[Any] | None = None if ordered else queue.SimpleQueue()
+        self._is_closed = False
+        self._is_orphaned = False
+        self._sleeper: Any = None  # the lock of a consumer that waits
+        _lifecycle.register(self)
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def add_all(self, items: Sequence[Any]) -> int:
+        """Items to be run; how many. Their shares are for the caller to queue."""
+        self._items.extend(items)
+        self.fed = len(self._items)
+        self._numbers.extend(range(self.fed))
+        return self.fed
+
+    def add(self, item: Any) -> None:
+        """One item more. Its share is for the caller to queue."""
+        number = self.fed
+        if self._is_window:
+            self._items[number] = item
+        else:
+            self._items.append(item)
+        self.fed = number + 1
+        self._numbers.append(number)
+
+    def take_back(self, count: int) -> int:
+        """Of the last items, whose submission raises, have none run; how many nobody has taken."""
+        taken_back = 0
+        try:
+            for _ in range(count):
+                self._drop(self._numbers.pop())
+                taken_back += 1
+        except IndexError:
+            pass
+        return taken_back
+
+    def has_items(self) -> bool:
+        """Whether there are items that nobody has taken."""
+        return bool(self._numbers)
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def outcome(self, number: int, deadline: float | None) -> Any:
+        """What became of an item, when it is there: its result, or a `Failure`.
+
+        Raises:
+            TimeoutError: It was not there at the deadline.
+        """
+        found = self._outcomes.pop(number, _MISSING)
+        return self._await(number, deadline) if found is _MISSING else found
+
+    def _await(self, number: int, deadline: float | None) -> Any:
+        sleeper = threading.Lock()
+        sleeper.acquire()
+        self._sleeper = sleeper
+        if self._outcomes.setdefault(number, sleeper) is sleeper and not self._is_orphaned:
+            remaining = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+            if not sleeper.acquire(True, remaining):
+                raise _base.TimeoutError
+        found = self._outcomes.pop(number)
+        return _orphaned() if found is sleeper else found
+
+    def next_outcome(self, deadline: float | None) -> Any:
+        """The outcome that came first of those not yet taken, likewise."""
+        assert self._finished is not None
+        if deadline is None:
+            return self._finished.get()
+        try:
+            return self._finished.get(True, max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise _base.TimeoutError from None
+
+    def close(self) -> None:
+        """Nobody wants what is left: what has not started is not run."""
+        self._is_closed = True
+        try:
+            while True:
+                number = self._numbers.popleft()
+                self._drop(number)
+                mark_cancellation()
+        except IndexError:
+            pass
+
+    def _drop(self, number: int) -> None:
+        """It will not be run."""
+        self._take(number)
+
+    def _take(self, number: int) -> Any:
+        """An item, which nobody needs after this."""
+        if self._is_window:
+            return self._items.pop(number)
+        item, self._items[number] = self._items[number], None
+        return item
+
+    # --- what the queue asks of a request; see `_request` --------------------------------------
+
+    def _run(self, claim: Claim) -> bool:
+        """Run the item whose share the worker has, and those whose shares come next.
+
+        The worker's slot is left as it is while the next request in the queue is a share of this
+        batch again. True if it is another one; the slot has it then.
+        """
+        fn, spread, items, crew = self._fn, self._spread, self._items, self._crew
+        settle, is_window = self._outcomes.setdefault, self._is_window
+        put = None if self._finished is None else self._finished.put
+        numbers = iter(self._numbers.popleft, BETWEEN)  # ends by IndexError only
+        item, result = None, _MISSING
+        try:
+            for share in chain((self,), iter(self._requests.popleft, None)):
+                if share is not self:
+                    claim.slot[0] = share
+                    claim.item = None
+                    return True
+                try:
+                    for number in numbers:
+                        claim.item = number
+                        if is_window:
+                            item = items.pop(number)
+                        else:
+                            item = items[number]
+                            items[number] = None
+                        try:
+                            result = fn(*item) if spread else fn(item)
+                        except BaseException as error:
+                            result = Failure(error)
+                            claim.item = BETWEEN
+                            claim.failed += 1
+                        else:
+                            claim.item = BETWEEN
+                            claim.completed += 1
+                        if put is not None:
+                            put(result)
+                        elif settle(number, result) is not result:
+                            self._wake(number, result)
+                        break
+                except IndexError:
+                    claim.cancelled += 1  # closed
+                item, result = None, _MISSING
+                if crew.is_shrinking:
+                    break
+        except IndexError:
+            pass  # the queue is empty
+        except BaseException:
+            # Raised into this thread; it can strike where calls return.
+            if result is not _MISSING and put is None:
+                self._settle(number, result)
+            raise
+        finally:
+            # The traceback of what an item raised holds this frame.
+            del self, fn, items, crew, settle, put, numbers, item, result
+        claim.item = None
+        return False
+
+    def _wake(self, number: int, outcome: Any) -> None:
+        """The consumer was there before the outcome."""
+        sleeper = self._outcomes[number]
+        self._outcomes[number] = outcome
+        sleeper.release()
+
+    def _settle(self, number: int, outcome: Any) -> None:
+        if self._finished is not None:
+            self._finished.put(outcome)
+        elif self._outcomes.setdefault(number, outcome) is not outcome:
+            self._wake(number, outcome)
+
+    def _abandon(self, claim: Claim, error: BaseException) -> bool:
+        number, claim.item = claim.item, None
+        if number is None:
+            return False
+        if number != BETWEEN:
+            claim.failed += 1
+            self._settle(number, Failure(error))
+        return True
+
+    def replace(self, slot: list[Any]) -> None:
+        """Have `slot`, in which a share is, have a request for an item instead."""
+        try:
+            number = self._numbers.popleft()
+        except IndexError:
+            closed: WorkRequest[T] = WorkRequest(self._fn, (), {})
+            closed.cancel()
+            slot[0] = closed
+            return
+        request = self._request(number)
+        request.add_done_callback(lambda future: self._settle(number, self._outcome_of(future)))
+        slot[0] = request
+
+    def _request(self, number: int) -> WorkRequest[Any]:
+        item = self._take(number)
+        return WorkRequest(self._fn, item if self._spread else (item,), {})
+
+    def _outcome_of(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except CancelledError as error:
+            return Failure(error, is_call=False)
+        except BaseException as error:
+            return Failure(error)
+
+    def _has_ended(self) -> bool:
+        return True  # `claim.item` tells
+
+    def cancelled(self) -> bool:
+        return self._is_closed
+
+    def _has_expired(self) -> bool:
+        return False
+
+    def _fail(self, error: BaseException) -> None:
+        """The pool is broken: what nobody has taken is not run."""
+        try:
+            while True:
+                self._settle(self._numbers.popleft(), Failure(error, is_call=False))
+        except IndexError:
+            pass
+
+    def _orphan(self, error: BaseException) -> None:
+        """In the child of a fork: see `after_fork`."""
+
+    # --- the process around -------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """In the child: no outcome will come any more."""
+        self._is_orphaned = True
+        self._numbers.clear()
+        if self._finished is not None:
+            self._finished.put(_orphaned())
+        elif self._sleeper is not None:
+            try:
+                self._sleeper.release()  # a signal handler may have forked on top of it
+            except RuntimeError:
+                pass
+
+    def before_exit(self) -> None:
+        """Nothing: the pool finishes what is queued."""
+
+
+def _orphaned() -> Failure:
+    return Failure(BrokenThreadPool(_FORKED), is_call=False)
+
+
+# --- the consumer's side ------------------------------------------------------------------------
+
+
+def results(batch: Batch[T], numbers: Iterable[int], deadline: float | None) -> Iterator[T]:
+    """The results of a batch in order; what an item raised is raised in its place.
+
+    Args:
+        batch: Closed when the iterator ends.
+        numbers: Of the items, as they are wanted.
+        deadline: By the monotonic clock.
+    """
+    # As batch.outcome, without the call.
+    pop = batch._outcomes.pop
+    try:
+        for number in numbers:
+            found = pop(number, _MISSING)
+            if found is _MISSING:
+                found = batch._await(number, deadline)
+            if type(found) is Failure:
+                found.reraise()
+            # No reference to the result may stay while the consumer has it.
+            yield (found, found := None)[0]
+    finally:
+        found = None
+        batch.close()
+
+
+def results_as_completed(
+    batch: Batch[T], numbers: Iterable[int], deadline: float | None
+) -> Iterator[T]:
+    """The results of a batch as they come, likewise."""
+    try:
+        for _ in numbers:
+            found = batch.next_outcome(deadline)
+            if type(found) is Failure:
+                found.reraise()
+            yield (found, found := None)[0]
+    finally:
+        found = None
+        batch.close()

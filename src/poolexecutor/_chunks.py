@@ -1,0 +1,177 @@
+"""`ChunkedBatch`: a batch of which a worker takes several items at a time, as its user asked for.
+
+A share is one chunk then. Its items are run one after the other by a loop in C, between two of
+which nothing is looked at; who closes the batch, or cancels what it has left, empties the chunk
+instead. Whatever counts requests counts items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from itertools import chain, starmap
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._batch import Batch, Failure
+from ._future import BETWEEN
+from ._request import WorkRequest
+from ._stats import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from concurrent.futures import Future
+
+    from ._future import Claim
+
+T = TypeVar("T")
+
+
+class ChunkedBatch(Batch[T]):
+    """As a `Batch`; its items are lists, its outcomes pairs of a list of outcomes and whether there
+    is a `Failure` among them.
+    """
+
+    def cut(self, items: Sequence[Any], size: int) -> int:
+        """Take chunks of `size` items; how many. Their shares are for the caller to queue."""
+        return self.add_all([items[at : at + size] for at in range(0, len(items), size)])
+
+    def surplus(self) -> int:
+        """How many more items wait than shares do."""
+        chunks = [self._items[number] for number in self._numbers.copy()]
+        return sum(len(chunk) - 1 for chunk in chunks if chunk)
+
+    def stop(self) -> None:
+        """Have the chunks that are being run end after the item that is being run."""
+        for chunk in self._items[:]:
+            if chunk is not None:
+                chunk.clear()
+
+    def close(self) -> None:
+        """As of a `Batch`."""
+        super().close()
+        self.stop()
+
+    def _drop(self, number: int) -> None:
+        # Who meets the share counts one.
+        self._crew.count(Tally(cancelled=len(self._items[number]) - 1))
+        super()._drop(number)
+
+    def _run(self, claim: Claim) -> bool:
+        """Run the items of the chunk whose share the worker has."""
+        try:
+            for number in iter(self._numbers.popleft, BETWEEN):
+                claim.item = number
+                chunk = self._items[number]
+                size = len(chunk)
+                outcomes: list[Any] = []
+                failed = run_chunk(self._fn, self._spread, chunk, outcomes)
+                self._items[number] = None
+                claim.item = BETWEEN
+                claim.completed += len(outcomes) - failed
+                claim.failed += failed
+                claim.cancelled += size - len(outcomes)
+                self._settle(number, _complete(outcomes, size, failed))
+                break
+        except IndexError:
+            claim.cancelled += 1  # closed
+        claim.item = None
+        return False
+
+    def _request(self, number: int) -> WorkRequest[Any]:
+        chunk = self._items[number]
+        size = len(chunk)
+
+        def run() -> Any:
+            outcomes: list[Any] = []
+            failed = run_chunk(self._fn, self._spread, chunk, outcomes)
+            self._items[number] = None
+            return _complete(outcomes, size, failed)
+
+        def count(future: Future[Any]) -> None:
+            if future.cancelled():
+                self._crew.count(Tally(cancelled=size - 1))
+
+        request: WorkRequest[Any] = WorkRequest(run, (), {})
+        request.add_done_callback(count)
+        return request
+
+
+def run_chunk(fn: Callable[..., Any], spread: bool, chunk: list[Any], outcomes: list[Any]) -> int:
+    """Append to `outcomes` what becomes of each item of `chunk`; how many have failed.
+
+    Ends early if `chunk` is emptied meanwhile.
+    """
+    size, failed = len(chunk), 0
+    calls: Iterator[Any] = starmap(fn, chunk) if spread else map(fn, chunk)
+    while True:
+        try:
+            outcomes.extend(calls)  # what was appended stays if it raises
+            if len(outcomes) == size or not chunk:
+                return failed
+            # It takes a StopIteration, raised by an item, for the end.
+            raise StopIteration
+        except BaseException as error:
+            outcomes.append(Failure(error))
+            failed += 1
+
+
+def _complete(outcomes: list[Any], size: int, failed: int) -> tuple[list[Any], bool]:
+    missing = size - len(outcomes)
+    outcomes.extend(Failure(CancelledError(), is_call=False) for _ in range(missing))
+    return outcomes, failed + missing > 0
+
+
+# --- the consumer's side ------------------------------------------------------------------------
+
+
+class ChunkedResults(Iterator[T]):
+    """The results of a `ChunkedBatch`, one by one; what an item raised is raised in its place.
+
+    Args:
+        batch: Closed when the iterator ends.
+        chunks: What gives the next outcome of the batch; called `count` times.
+        count: How many there are.
+    """
+
+    def __init__(self, batch: ChunkedBatch[T], chunks: Callable[[], Any], count: int) -> None:
+        self._pieces = _pieces(batch, chunks, count)
+        self._results: Iterator[T] = chain.from_iterable(self._pieces)
+
+    def __iter__(self) -> Iterator[T]:
+        return self._results  # a loop in C, to those that take them all
+
+    def __next__(self) -> T:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Give no more, and run no more."""
+        self._pieces.close()
+
+
+def _pieces(
+    batch: ChunkedBatch[T], chunks: Callable[[], Any], count: int
+) -> Generator[Iterator[T], None, None]:
+    turns: list[list[Any]] = []
+    outcomes: list[Any] = []
+    try:
+        for _ in range(count):
+            chunk = chunks()
+            if type(chunk) is Failure:
+                chunk.reraise()
+            outcomes, has_failures = chunk
+            del chunk
+            outcomes.reverse()
+            # One for each: popping keeps no reference to what the consumer has; and without them
+            # the iterator below is at its end.
+            turns = [outcomes] * len(outcomes)
+            if not has_failures:
+                yield map(list.pop, turns)
+                continue
+            while outcomes:
+                if type(outcomes[-1]) is Failure:
+                    outcomes.pop().reraise()
+                yield map(list.pop, turns[:1])
+    finally:
+        turns.clear()
+        outcomes.clear()
+        batch.close()
