@@ -19,8 +19,16 @@ lock there and sleeps on it; who brings the outcome finds the lock, stores the o
 As completed: outcomes go into a `queue.SimpleQueue`.
 
 A worker that runs an item has its number in `claim.item`; `BETWEEN` when it is settled and the
-share used up; None when it runs nothing of a batch. Between taking a number and storing it there is no
-call, so nothing can strike there (since Python 3.11).
+share used up; None when it runs nothing of a batch. Between taking a number and storing it there is
+no call, so nothing can strike there (since Python 3.11).
+
+Of a window, who adds an item calls an idle worker only if no earlier item waits to be taken. If one
+does, whoever takes that looks at the queue after it: a worker that comes to the batch anew calls
+another one if more waits. So each request that waits while anybody is idle has a worker that was
+called, and has not looked yet, for itself or for an item before it. (One that is in the midst of
+the batch calls nobody: the worker called for the item that it takes is on its way, and finds the
+next one.) Each side publishes before it looks: the item, then `_numbers`; the taking, then the
+queue.
 
 The queue, the counts and `is_shrinking` belong to the workforce; user code runs under no lock.
 """
@@ -32,7 +40,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import CancelledError, _base
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from . import _lifecycle
@@ -59,6 +67,15 @@ class Crew(Protocol):
     is_shrinking: bool
 
     def count(self, tally: Tally) -> None: ...
+
+
+class Queue(Protocol):
+    """What it asks of the queue; see `_request_queue`."""
+
+    requests: deque[Any]
+
+    def has_requests(self) -> bool: ...
+    def wake_one(self) -> bool: ...
 
 
 class Failure:
@@ -98,14 +115,15 @@ class Batch(Generic[T]):
         fn: Callable[..., T],
         spread: bool,
         ordered: bool,
-        requests: deque[Any],
+        requests: Queue,
         crew: Crew,
         window: bool,
     ) -> None:
         self.fed = 0  # how many items there have been
         self._fn = fn
         self._spread = spread
-        self._requests = requests
+        self._queue = requests
+        self._requests = requests.requests
         self._crew = crew
         self._is_window = window
         self._items: Any = {} if window else []
@@ -126,8 +144,8 @@ class Batch(Generic[T]):
         self._numbers.extend(range(self.fed))
         return self.fed
 
-    def add(self, item: Any) -> None:
-        """One item more. Its share is for the caller to queue."""
+    def add(self, item: Any) -> int:
+        """One item more; its number. Its share is for the caller to queue."""
         number = self.fed
         if self._is_window:
             self._items[number] = item
@@ -135,6 +153,14 @@ class Batch(Generic[T]):
             self._items.append(item)
         self.fed = number + 1
         self._numbers.append(number)
+        return number
+
+    def is_next(self, number: int) -> bool:
+        """Whether nobody is to take another item before this one."""
+        try:
+            return self._numbers[0] == number
+        except IndexError:
+            return False  # taken
 
     def take_back(self, count: int) -> int:
         """Of the last items, whose submission raises, have none run; how many nobody has taken."""
@@ -216,10 +242,13 @@ class Batch(Generic[T]):
         fn, spread, items, crew = self._fn, self._spread, self._items, self._crew
         settle, is_window = self._outcomes.setdefault, self._is_window
         put = None if self._finished is None else self._finished.put
-        numbers = iter(self._numbers.popleft, BETWEEN)  # ends by IndexError only
+        # No call to `popleft` itself, see the protocol. Both end by IndexError only.
+        shares = map(deque.popleft, repeat(self._requests))
+        numbers = map(deque.popleft, repeat(self._numbers))
         item, result = None, _MISSING
+        must_call = is_window
         try:
-            for share in chain((self,), iter(self._requests.popleft, None)):
+            for share in chain((self,), shares):
                 if share is not self:
                     claim.slot[0] = share
                     claim.item = None
@@ -227,6 +256,9 @@ class Batch(Generic[T]):
                 try:
                     for number in numbers:
                         claim.item = number
+                        if must_call:
+                            must_call = False
+                            self._call_another()
                         if is_window:
                             item = items.pop(number)
                         else:
@@ -260,9 +292,14 @@ class Batch(Generic[T]):
             raise
         finally:
             # The traceback of what an item raised holds this frame.
-            del self, fn, items, crew, settle, put, numbers, item, result
+            del self, fn, items, crew, settle, put, shares, numbers, item, result
         claim.item = None
         return False
+
+    def _call_another(self) -> None:
+        """For the items behind the one that this worker has taken, see the protocol."""
+        if self._queue.has_requests():
+            self._queue.wake_one()
 
     def _wake(self, number: int, outcome: Any) -> None:
         """The consumer was there before the outcome."""

@@ -129,12 +129,12 @@ class ChunkedResults(Iterator[T]):
 
     Args:
         batch: Closed when the iterator ends.
-        chunks: What gives the next outcome of the batch; called `count` times.
+        next_chunk: Gives the next outcome of the batch; called `count` times.
         count: How many there are.
     """
 
-    def __init__(self, batch: ChunkedBatch[T], chunks: Callable[[], Any], count: int) -> None:
-        self._pieces = _pieces(batch, chunks, count)
+    def __init__(self, batch: ChunkedBatch[T], next_chunk: Callable[[], Any], count: int) -> None:
+        self._pieces = _pieces(batch, next_chunk, count)
         self._results: Iterator[T] = chain.from_iterable(self._pieces)
 
     def __iter__(self) -> Iterator[T]:
@@ -149,29 +149,31 @@ class ChunkedResults(Iterator[T]):
 
 
 def _pieces(
-    batch: ChunkedBatch[T], chunks: Callable[[], Any], count: int
-) -> Generator[Iterator[T], None, None]:
-    turns: list[list[Any]] = []
-    outcomes: list[Any] = []
+    batch: ChunkedBatch[T], next_chunk: Callable[[], Any], count: int
+) -> Generator[list[T], None, None]:
+    """The results of each chunk, which are let go together."""
+    results: list[Any] = []
     try:
         for _ in range(count):
-            chunk = chunks()
+            chunk = next_chunk()
             if type(chunk) is Failure:
                 chunk.reraise()
-            outcomes, has_failures = chunk
+            results, has_failures = chunk
             del chunk
-            outcomes.reverse()
-            # One for each: popping keeps no reference to what the consumer has; and without them
-            # the iterator below is at its end.
-            turns = [outcomes] * len(outcomes)
-            if not has_failures:
-                yield map(list.pop, turns)
-                continue
-            while outcomes:
-                if type(outcomes[-1]) is Failure:
-                    outcomes.pop().reraise()
-                yield map(list.pop, turns[:1])
+            if has_failures:
+                failure = _cut_at_failure(results)
+                yield results
+                failure.reraise()
+            yield results
     finally:
-        turns.clear()
-        outcomes.clear()
+        results.clear()  # closed: who iterates over it is at its end
         batch.close()
+
+
+def _cut_at_failure(outcomes: list[Any]) -> Failure:
+    """Drop the first failure of them and what is behind it; that failure."""
+    for at, outcome in enumerate(outcomes):
+        if type(outcome) is Failure:
+            del outcomes[at:]
+            return outcome
+    raise AssertionError("there is a failure among them")

@@ -507,7 +507,7 @@ class PoolExecutor(StandardExecutor):
         workforce = self.__workforce
         make = Batch if buffersize is not None or not _is_chunked(chunksize) else ChunkedBatch
         batch: Batch[T] = make(
-            fn, spread, ordered, workforce.requests.requests, workforce, buffersize is not None
+            fn, spread, ordered, workforce.requests, workforce, buffersize is not None
         )
         numbers: Iterable[int]
         if isinstance(batch, ChunkedBatch):
@@ -517,7 +517,7 @@ class PoolExecutor(StandardExecutor):
         if buffersize is not None:
             items = iter(items)
             self.__feed(batch, islice(items, buffersize))
-            numbers = _fed_numbers(weakref.ref(self), batch, items)
+            numbers = self.__fed_numbers(batch, items)
         else:
             if all(type(iterable) in _WHOLE for iterable in iterables):
                 self.__offer(batch, batch.add_all(list(items)))
@@ -551,10 +551,9 @@ class PoolExecutor(StandardExecutor):
         if not count:
             return
         workforce = self.__workforce
-        if not workforce.is_open or _thread._shutdown:
-            batch.take_back(count)
-            self.__refuse_and_count()
         try:
+            if not workforce.is_open or _thread._shutdown:
+                self.__refuse_and_count()
             requests = workforce.requests
             requests.requests.extend(repeat(batch, count))
             for _ in range(count):
@@ -569,9 +568,21 @@ class PoolExecutor(StandardExecutor):
             if batch.take_back(count) or not isinstance(error, RuntimeError):
                 raise
 
-    def _pe_offer(self, batch: Batch[Any], item: Any) -> None:
-        """For an iterator of a window: one item more."""
+    def __fed_numbers(self, batch: Batch[Any], items: Iterator[Any]) -> Iterator[int]:
+        """The numbers of a window's items; for each that is wanted, one more is read and queued."""
+        return _fed_numbers(weakref.ref(self), self.__workforce, batch, items)
+
+    def _pe_feed(self, batch: Batch[Any], item: Any) -> None:
+        """For `_fed_numbers`: one item more, the long way."""
         self.__feed(batch, (item,))
+
+    def _pe_look_again(self, batch: Batch[Any]) -> None:
+        """For `_fed_numbers`: the pool was closed while the last item was queued."""
+        try:
+            self.__look_again(batch)
+        except RuntimeError:
+            if batch.take_back(1):
+                raise
 
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
@@ -822,25 +833,58 @@ def _is_chunked(chunksize: Any) -> bool:
 
 
 def _fed_numbers(
-    reference: weakref.ref[PoolExecutor], batch: Batch[Any], items: Iterator[Any]
+    reference: weakref.ref[PoolExecutor],
+    workforce: Workforce,
+    batch: Batch[Any],
+    items: Iterator[Any],
 ) -> Iterator[int]:
-    """The numbers of a window's items; for each that is wanted, one more is read and queued."""
-    number = 0
+    # The hot path of a window: `Batch.add` and the end of `submit` inline.
+    number, fed = 0, batch.fed
+    put, waiting, start = batch._items.__setitem__, batch._numbers, batch._numbers.append
     while True:
-        _feed_one(reference, batch, items)
-        if number == batch.fed:
+        if not workforce.is_open:
+            # The pool is shut down, or its user has forgotten it: iterators do not keep it alive.
+            executor = reference()
+            if executor is not None:
+                for item in islice(items, 1):
+                    executor._pe_feed(batch, item)
+            executor, fed = None, batch.fed
+        elif (item := next(items, batch)) is not batch:
+            put(fed, item)
+            item = batch
+            start(fed)
+            requests = workforce.requests
+            requests.append(batch)
+            # Whoever takes an earlier item calls somebody for this one, see `Batch._run`.
+            try:
+                is_next = waiting[0] == fed
+            except IndexError:
+                is_next = False  # taken
+            fed = batch.fed = fed + 1
+            if is_next and requests.idle[-1:]:
+                workforce.summon()
+            elif not requests.idle and len(workforce.workers) < workforce.bounds.limit:
+                _start_worker(workforce, batch)
+            if not workforce.is_open or _thread._shutdown:
+                _look_again(reference, batch)
+        if number == fed:
             return
         yield number
         number += 1
 
 
-def _feed_one(
-    reference: weakref.ref[PoolExecutor], batch: Batch[Any], items: Iterator[Any]
-) -> None:
-    executor = reference()  # not kept alive by its iterators
+def _start_worker(workforce: Workforce, batch: Batch[Any]) -> None:
+    try:
+        workforce.summon()
+    except BaseException as error:
+        if batch.take_back(1) or not isinstance(error, RuntimeError):
+            raise
+
+
+def _look_again(reference: weakref.ref[PoolExecutor], batch: Batch[Any]) -> None:
+    executor = reference()
     if executor is not None:
-        for item in islice(items, 1):
-            executor._pe_offer(batch, item)
+        executor._pe_look_again(batch)
 
 
 def _chunked_results(

@@ -95,6 +95,22 @@ class Claim:
         self.item: int | None = None
 
 
+class Arrival:
+    """A done-callback of our own, called at most once, and in the child of a fork, too."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[Any], object]) -> None:
+        self._call = [call]  # whoever pops it calls it
+
+    def __call__(self, future: Any) -> None:
+        try:
+            call = self._call.pop()
+        except IndexError:
+            return
+        call(future)
+
+
 class ByHand:
     """An outcome that somebody else than the claim's owner set."""
 

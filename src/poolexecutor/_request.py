@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._condition import CONDITIONS, FutureCondition
 from ._future import (
     _CANCELLED_STATES,
+    Arrival,
     ByHand,
     Claim,
     Failed,
@@ -247,6 +248,9 @@ class WorkRequest(PoolFuture[T]):
         self._let_go()
         self._publish()
         self._wake()
+        for event in self._pe_log[:]:
+            if type(event) is list and event and type(event[0]) is Arrival:
+                self._call(event)
 
     def _let_go(self) -> None:
         self._pe_fn = self._pe_args = self._pe_kwargs = None

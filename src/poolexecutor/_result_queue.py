@@ -11,7 +11,12 @@ Three collections, of which every step is one of their own, indivisible:
 - `_credits`, if there is a bound, has an entry for each future that may still be submitted.
 
 Who takes out of one and finds nothing sleeps on its bell; who puts something in rings it after.
-The done-callback, which runs in a worker, waits for nobody.
+The done-callback, which runs in a worker, waits for nobody. What must change together, a credit and
+the entry in `_outstanding`, a finished future and that entry, changes in one step of C code: an
+interrupt finds both or neither.
+
+Fork. What a `PoolExecutor` had accepted is settled in the child, where its done-callbacks are not
+called; but ours are (`Arrival`), so the child gets the futures of what it will not run.
 """
 
 from __future__ import annotations
@@ -19,10 +24,11 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from . import _lifecycle
 from ._bell import Bell
+from ._future import Arrival
 from ._sizing import checked_count, checked_seconds
 from .errors import NoResultsPending, NoWorkersAvailable
 
@@ -56,6 +62,7 @@ class ResultQueue(Generic[T]):
         self._credits: list[None] | None = [None] * maxsize if maxsize else None
         self._room = Bell()
         self._news = Bell()
+        _lifecycle.register(self)
 
     # --- in -----------------------------------------------------------------------------------
 
@@ -68,37 +75,39 @@ class ResultQueue(Generic[T]):
         Raises:
             RuntimeError, BrokenExecutor: From the executor, which does not take it.
         """
-        self._take_credit()
-        arrival: list[None] = [None]  # emptied when the future has arrived in `_finished`
+        arrival = Arrival(self._arrive)
+        taken: list[None] = []  # an entry while nobody but this submission accounts for it
         future: Future[T] | None = None
-        self._outstanding.append(None)
         try:
+            self._take_credit(taken)
             future = self._executor.submit(fn, *args, **kwargs)
-            future.add_done_callback(partial(self._arrive, arrival))
+            future.add_done_callback(arrival)
         except BaseException:
-            if future is None:
-                self._settle_account()
-            else:
+            if future is not None:
                 # Interrupted: it runs, so it is to arrive. Twice added, it arrives once.
-                future.add_done_callback(partial(self._arrive, arrival))
+                future.add_done_callback(arrival)
+            elif taken:
+                self._settle_account(map(self._outstanding.pop, (-1,)))
             raise
         return future
 
-    def _take_credit(self) -> None:
+    def _take_credit(self, taken: list[None]) -> None:
         credits = self._credits
-        while credits is not None:
+        while True:
+            paid = (None,) if credits is None else map(credits.pop, (-1,))
+            one = (None,)
+            steps = zip(
+                paid, map(self._outstanding.append, one), map(taken.append, one), strict=False
+            )
             try:
-                credits.pop()
+                next(steps)
             except IndexError:
+                assert credits is not None
                 self._room.wait_until(lambda: credits[:1], None)
             else:
                 return
 
-    def _arrive(self, arrival: list[None], future: Future[T]) -> None:
-        try:
-            arrival.pop()
-        except IndexError:
-            return
+    def _arrive(self, future: Future[T]) -> None:
         self._finished.append(future)
         self._news.ring_once()
 
@@ -121,12 +130,9 @@ class ResultQueue(Generic[T]):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
-                future = self._finished.popleft()
+                return self._take_finished()
             except IndexError:
                 pass
-            else:
-                self._settle_account()
-                return future
             if not self._outstanding[:1]:
                 raise NoResultsPending("all that were submitted have been taken")
             if not block:
@@ -148,14 +154,32 @@ class ResultQueue(Generic[T]):
             yield future
             del future  # not to be kept while the next one is waited for
 
-    def _settle_account(self) -> None:
-        """One that was outstanding is not so any more."""
-        self._outstanding.pop()
-        if not self._outstanding[:1]:
-            self._news.ring()  # whoever waits waits for nothing
-        if self._credits is not None:
-            self._credits.append(None)
-            self._room.ring_once()
+    def _take_finished(self) -> Future[T]:
+        finished: Iterator[Future[T]] = map(deque.popleft, (self._finished,))
+        both = zip(finished, map(self._outstanding.pop, (-1,)), strict=False)
+        future: Future[T] = self._settle_account(both)[0]
+        return future
+
+    def _settle_account(self, steps: Iterator[Any]) -> Any:
+        """Take the next of `steps`, which takes one out that is outstanding.
+
+        Raises:
+            IndexError: There is none. Nothing has changed then.
+        """
+        credited = (None,) if self._credits is None else map(self._credits.append, (None,))
+        done = zip(steps, credited, strict=False)
+        settled = True
+        try:
+            return next(done)[0]
+        except IndexError:
+            settled = False
+            raise
+        finally:
+            if settled:
+                if not self._outstanding[:1]:
+                    self._news.ring()  # whoever waits waits for nothing
+                if self._credits is not None:
+                    self._room.ring_once()
 
     def _wait(self, timeout: float | None) -> bool:
         stalls: Any = getattr(self._executor, "_pe_stalls", None)
@@ -174,9 +198,22 @@ class ResultQueue(Generic[T]):
         try:
             return self._news.wait_until(look, timeout)
         finally:
-            changes.followers.remove(self._news)
+            try:
+                changes.followers.remove(self._news)
+            except ValueError:
+                pass  # forked meanwhile
 
     def _has_news(self) -> bool:
         # A step under the collection's lock each, after this thread has entered itself.
         self._finished.rotate(0)
         return bool(self._finished) or not self._outstanding[:1]
+
+    # --- the process around -------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """In the child: the threads that slept here are gone."""
+        self._news.after_fork()
+        self._room.after_fork()
+
+    def before_exit(self) -> None:
+        """Nothing."""

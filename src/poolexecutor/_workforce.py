@@ -328,7 +328,7 @@ class Workforce:
             if policy == "caller_runs" or self._is_mine() or admission.is_below():
                 self._run_here(request)
                 return False
-            # With "discard_oldest", all who have a place are just coming, or going: look again soon.
+            # With "discard_oldest", all who have a place are coming or going: look again soon.
             again_soon = policy == "discard_oldest"
             timeout = 0.005 if again_soon else admission.timeout
             taken = admission.take(request._pe_leave, timeout, self._expire_overdue)
