@@ -841,7 +841,8 @@ class TestStats:
             until(lambda: executor.stats().idle == 1)
             assert executor.stats() == PoolStats(
                 workers=1, idle=1, busy=0, queued=0, max_workers=3, min_workers=1,
-                largest_workers=1, submitted=0, completed=0, failed=0, cancelled=0, expired=0, refused=0,
+                largest_workers=1, submitted=0, completed=0, failed=0, cancelled=0, expired=0,
+                refused=0,
             )  # fmt: skip
             with blocked(executor, 3):
                 queued = [executor.submit(int, text) for text in ("1", "x", "2")]

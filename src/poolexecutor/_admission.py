@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+GIVE_UP: Final = -1.0
 POLICIES: Final = ("block", "raise", "caller_runs", "discard", "discard_oldest")
 
 
@@ -128,7 +129,8 @@ class Admission:
         Args:
             place: Where it is put.
             timeout: Seconds to wait at most; None, without limit.
-            look: Called before each sleep; after how many seconds to call it again, or None.
+            look: Called before each sleep; after how many seconds to call it again, or None; or
+                `GIVE_UP`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         lock = threading.Lock()
@@ -152,6 +154,8 @@ class Admission:
     def _sleep(self, lock: Any, deadline: float | None, look: Callable[[], float | None]) -> bool:
         while True:
             soon = look()
+            if soon == GIVE_UP:
+                return False
             remaining = -1 if deadline is None else max(0, deadline - time.monotonic())
             if soon is None or 0 <= remaining <= soon:
                 return lock.acquire(True, remaining)  # type: ignore[no-any-return]  # a lock's

@@ -321,7 +321,7 @@ class OptionedRequest(BoundedRequest[T]):
         if self._pe_deadline is not None:
             start = time.monotonic()
             left = max(0.0, self._pe_deadline - start)
-            if timeout is None or left < timeout:
+            if timeout is None or left <= timeout:
                 super()._sleep(sleeper, left)
                 if not self.done() and self._fold()[1] is None:
                     self._expire()

@@ -51,6 +51,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, LOGGER
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _lifecycle, _sizing
+from ._admission import GIVE_UP
 from ._bell import Bell
 from ._future import Claim, Failed
 from ._request import leave_queue
@@ -313,16 +314,17 @@ class Workforce:
         admission = self.admission
         assert admission is not None
         policy = admission.on_full
-        self._expire_overdue()
-        while not admission.try_take(request._pe_leave):
+        while self._look(request) != GIVE_UP:
+            if admission.try_take(request._pe_leave):
+                return self._has_kept(request)
             if policy == "raise":
                 raise queue.Full("max_queue_size requests wait already")
             if policy == "discard":
                 request.cancel()
-                self._ledger.add(Tally(cancelled=1))
+                self._ledger.add(request._tally())
                 return False
             if policy == "discard_oldest" and self._discard_oldest(request):
-                return True
+                return self._has_kept(request)
             # Its own worker must not wait for a place, nor who is on top of one that has or awaits
             # one in this thread: a signal handler or finalizer.
             if policy == "caller_runs" or self._is_mine() or admission.is_below():
@@ -331,16 +333,41 @@ class Workforce:
             # With "discard_oldest", all who have a place are coming or going: look again soon.
             again_soon = policy == "discard_oldest"
             timeout = 0.005 if again_soon else admission.timeout
-            taken = admission.take(request._pe_leave, timeout, self._expire_overdue)
-            if request._has_expired():  # while it waited
-                self._ledger.add(Tally(expired=1))
-                leave_queue(request, request._pe_leave)
-                return False
-            if taken:
-                return True
-            if not again_soon:
+            look = functools.partial(self._look, request)
+            if admission.take(request._pe_leave, timeout, look):
+                return self._has_kept(request)
+            if not again_soon and not request._has_expired():
                 raise queue.Full("max_queue_size requests wait already")
-        return True
+        return self._has_kept(request)
+
+    def _has_kept(self, request: BoundedRequest[Any]) -> bool:
+        """Whether a request, which may have a place, has not expired on the way.
+
+        Who has it expire says so first and takes its place, if it has one, then.
+        """
+        if not request._has_expired():
+            return True
+        leave_queue(request, request._pe_leave)
+        self._ledger.add(Tally(expired=1))
+        return False
+
+    def _look(self, request: BoundedRequest[Any]) -> float | None:
+        """For one who waits for a place: end the requests whose time is up.
+
+        Returns:
+            After how many seconds to look again, if at all; `GIVE_UP` if its own time is up.
+        """
+        assert self.admission is not None
+        soonest = None
+        for other in list(self.admission.expiring):
+            if other._is_overdue():
+                self.admission.expiring.pop(other, None)
+                other._expire()
+            elif soonest is None or other._pe_deadline < soonest:
+                soonest = other._pe_deadline
+        if request._has_expired():
+            return GIVE_UP
+        return None if soonest is None else max(0.0, soonest - time.monotonic())
 
     def leave_to_another(self, request: BoundedRequest[Any]) -> None:
         """The request's place is for another one, which will be queued in its stead."""
