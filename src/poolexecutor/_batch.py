@@ -84,18 +84,19 @@ class Failure:
     __slots__ = ("exception", "unretrieved")
 
     def __init__(self, exception: BaseException, is_call: bool = True) -> None:
-        self.exception = exception
+        self.exception: BaseException | None = exception
         self.unretrieved = Unretrieved(exception) if is_call else None
 
     def reraise(self) -> None:
-        """Raise it, for the consumer."""
-        exception = self.exception
+        """Raise it, for the consumer, and forget it: its traceback holds frames that hold this."""
+        exception, self.exception = self.exception, None
+        assert exception is not None
         if self.unretrieved is not None:
             self.unretrieved.exception = None
         try:
             raise exception
         finally:
-            del exception, self
+            del exception
 
 
 class Batch(Generic[T]):
@@ -293,6 +294,7 @@ class Batch(Generic[T]):
         finally:
             # The traceback of what an item raised holds this frame.
             del self, fn, items, crew, settle, put, shares, numbers, item, result
+            share = None
         claim.item = None
         return False
 

@@ -7,6 +7,7 @@ instead. Whatever counts requests counts items.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from itertools import chain, starmap
@@ -59,33 +60,44 @@ class ChunkedBatch(Batch[T]):
     def _run(self, claim: Claim) -> bool:
         """Run the items of the chunk whose share the worker has."""
         try:
-            for number in iter(self._numbers.popleft, BETWEEN):
+            for number in map(deque.popleft, (self._numbers,)):
                 claim.item = number
-                chunk = self._items[number]
-                size = len(chunk)
-                outcomes: list[Any] = []
-                failed = run_chunk(self._fn, self._spread, chunk, outcomes)
-                self._items[number] = None
+                outcomes, failed, missing = self._run_chunk(self._items[number])
+                self._take(number)
                 claim.item = BETWEEN
-                claim.completed += len(outcomes) - failed
+                claim.completed += len(outcomes) - failed - missing
                 claim.failed += failed
-                claim.cancelled += size - len(outcomes)
-                self._settle(number, _complete(outcomes, size, failed))
-                break
+                claim.cancelled += missing
+                self._settle(number, (outcomes, failed + missing > 0))
         except IndexError:
             claim.cancelled += 1  # closed
+        finally:
+            # The traceback of what an item raised holds this frame.
+            outcomes = []
+            del self
         claim.item = None
         return False
+
+    def _run_chunk(self, chunk: list[Any]) -> tuple[list[Any], int, int]:
+        """Outcomes of its items; how many have failed; how many were not run."""
+        size = len(chunk)
+        outcomes: list[Any] = []
+        try:
+            failed = run_chunk(self._fn, self._spread, chunk, outcomes)
+            missing = size - len(outcomes)
+            outcomes.extend(Failure(CancelledError(), is_call=False) for _ in range(missing))
+            return outcomes, failed, missing
+        finally:
+            del outcomes, chunk, self
 
     def _request(self, number: int) -> WorkRequest[Any]:
         chunk = self._items[number]
         size = len(chunk)
 
         def run() -> Any:
-            outcomes: list[Any] = []
-            failed = run_chunk(self._fn, self._spread, chunk, outcomes)
-            self._items[number] = None
-            return _complete(outcomes, size, failed)
+            outcomes, failed, missing = self._run_chunk(chunk)
+            self._take(number)
+            return outcomes, failed + missing > 0
 
         def count(future: Future[Any]) -> None:
             if future.cancelled():
@@ -103,22 +115,19 @@ def run_chunk(fn: Callable[..., Any], spread: bool, chunk: list[Any], outcomes: 
     """
     size, failed = len(chunk), 0
     calls: Iterator[Any] = starmap(fn, chunk) if spread else map(fn, chunk)
-    while True:
-        try:
-            outcomes.extend(calls)  # what was appended stays if it raises
-            if len(outcomes) == size or not chunk:
-                return failed
-            # It takes a StopIteration, raised by an item, for the end.
-            raise StopIteration
-        except BaseException as error:
-            outcomes.append(Failure(error))
-            failed += 1
-
-
-def _complete(outcomes: list[Any], size: int, failed: int) -> tuple[list[Any], bool]:
-    missing = size - len(outcomes)
-    outcomes.extend(Failure(CancelledError(), is_call=False) for _ in range(missing))
-    return outcomes, failed + missing > 0
+    try:
+        while True:
+            try:
+                outcomes.extend(calls)  # what was appended stays if it raises
+                if len(outcomes) == size or not chunk:
+                    return failed
+                # It takes a StopIteration, raised by an item, for the end.
+                raise StopIteration
+            except BaseException as error:
+                outcomes.append(Failure(error))
+                failed += 1
+    finally:
+        del outcomes, chunk, calls  # the traceback of what an item raised holds this frame
 
 
 # --- the consumer's side ------------------------------------------------------------------------
