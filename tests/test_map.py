@@ -343,7 +343,7 @@ class TestFailures:
             with pytest.raises(LookupError):
                 list(getattr(executor, method)(ran.append, items(), **words))
         assert ran == list(range(len(ran)))
-        assert len(ran) >= 3
+        assert len(ran) >= 2, "those whose results were taken"
 
     def test_failing_initializer(self) -> None:
         gate = threading.Event()

@@ -205,8 +205,9 @@ class Batch(Generic[T]):
         assert self._finished is not None
         if deadline is None:
             return self._finished.get()
+        left = max(0.0, deadline - time.monotonic())
         try:
-            return self._finished.get(True, max(0.0, deadline - time.monotonic()))
+            return self._finished.get(left > 0, left)  # up to Python 3.10, 0 is without limit
         except queue.Empty:
             raise _base.TimeoutError from None
 

@@ -135,7 +135,8 @@ def _take(
         if deadline is None:
             future = next_finished()
         else:
-            future = next_finished(True, max(0.0, deadline - time.monotonic()))
+            left = max(0.0, deadline - time.monotonic())
+            future = next_finished(left > 0, left)  # up to Python 3.10, 0 is without limit
     except queue.Empty:
         raise _base.TimeoutError from None
     outstanding.discard(future)
