@@ -15,18 +15,22 @@ import gc
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import threading
 import time
 import tracemalloc
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.pool import ThreadPool
 
 from poolexecutor import PoolExecutor, ResultQueue
 
 Pool = type[ThreadPoolExecutor]
 WORKERS = 4
+WINDOW = 64
 
 
 def noop() -> None:
@@ -105,6 +109,28 @@ def map_in_order(executor: ThreadPoolExecutor, size: int) -> None:
         pass
 
 
+def map_unordered(executor: ThreadPoolExecutor, size: int) -> None:
+    """Our `map_unordered`, the standard `map`."""
+    ours = isinstance(executor, PoolExecutor)
+    for _ in executor.map_unordered(abs, range(size)) if ours else executor.map(abs, range(size)):
+        pass
+
+
+def map_window(executor: ThreadPoolExecutor, size: int) -> None:
+    """Our `map` with `buffersize`; on the standard pool the same window by hand."""
+    if isinstance(executor, PoolExecutor):
+        for _ in executor.map(abs, range(size), buffersize=WINDOW):
+            pass
+        return
+    futures: deque[concurrent.futures.Future[int]] = deque()
+    for number in range(size):
+        futures.append(executor.submit(abs, number))
+        if len(futures) == WINDOW:
+            futures.popleft().result()
+    while futures:
+        futures.popleft().result()
+
+
 def _seconds(pool: Pool, case: Callable[[ThreadPoolExecutor, int], None], size: int) -> float:
     with running(pool) as executor:
         case(executor, 100)
@@ -112,6 +138,35 @@ def _seconds(pool: Pool, case: Callable[[ThreadPoolExecutor, int], None], size: 
         start = time.perf_counter()
         case(executor, size)
         return time.perf_counter() - start
+
+
+def chunks_seconds(pool: Pool, size: int) -> float:
+    """Our `map` with ``chunksize=256``; `multiprocessing.pool.ThreadPool.map` for the standard."""
+    size *= 5
+    if pool is PoolExecutor:
+        with running(pool) as executor:
+            start = time.perf_counter()
+            list(executor.map(abs, range(size), chunksize=256))
+            return time.perf_counter() - start
+    with ThreadPool(WORKERS) as threads:
+        threads.map(abs, range(100))
+        start = time.perf_counter()
+        threads.map(abs, range(size))
+        return time.perf_counter() - start
+
+
+def sleeps_seconds(pool: Pool, size: int) -> float:
+    """`map` over sleeps of 2 ms on 32 workers: what it takes beyond the ideal."""
+    size = 32 * (size // 200)
+    with pool(32) as executor:
+        gate = threading.Barrier(33)
+        for _ in range(32):
+            executor.submit(gate.wait)
+        gate.wait()
+        start = time.perf_counter()
+        for _ in executor.map(time.sleep, [0.002] * size):
+            pass
+        return time.perf_counter() - start - 0.002 * size / 32
 
 
 def submit_alone_seconds(pool: Pool, size: int) -> float:
@@ -161,6 +216,23 @@ def pending_bytes(pool: Pool, size: int) -> float:
     return used / size
 
 
+def window_peaks() -> tuple[int, int]:
+    """Peak kilobytes of processes that map 1 and 10 million items with ``buffersize=1000``."""
+    code = (
+        "import resource, sys\n"
+        "from poolexecutor import PoolExecutor\n"
+        "with PoolExecutor(4) as executor:\n"
+        "    for _ in executor.map(abs, range(int(sys.argv[1])), buffersize=1000):\n"
+        "        pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", code, str(count)]))
+        for count in (1_000_000, 10_000_000)
+    ]
+    return peaks[0], peaks[1]
+
+
 def idle_cost(pool: Pool) -> tuple[int, float]:
     """Context switches and CPU seconds of the process while 100 workers idle for 5 seconds."""
     with pool(100) as executor:
@@ -187,6 +259,10 @@ CASES: dict[str, Callable[[Pool, int], float]] = {
     "four producers": lambda pool, size: _seconds(pool, producers, size),
     "round trip": round_trip_seconds,
     "map": lambda pool, size: _seconds(pool, map_in_order, size),
+    "map_unordered": lambda pool, size: _seconds(pool, map_unordered, size),
+    "map, window": lambda pool, size: _seconds(pool, map_window, size),
+    "map, chunks": chunks_seconds,
+    "map, sleeps": sleeps_seconds,
 }
 
 
@@ -211,10 +287,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.rounds < 1 or options.size < 100:
         parser.error("--rounds must be at least 1, --size at least 100")
-    unknown = set(options.cases) - {*CASES, "memory", "idle"}
+    unknown = set(options.cases) - {*CASES, "memory", "idle", "peaks"}
     if unknown:
         parser.error(
-            f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}, memory, idle"
+            f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}, memory, idle, peaks"
         )
     chosen = options.cases or [*CASES, "memory", "idle"]
     print(
@@ -234,6 +310,9 @@ def main() -> None:
             pending_bytes(ThreadPoolExecutor, 20_000),
         )
         print(f"a pending request: {ours:.0f} bytes, standard {theirs:.0f}")
+    if "peaks" in chosen:  # only by name: it takes half a minute
+        one, ten = window_peaks()
+        print(f"map of 1 million items: peak {one} kB, of 10 million: {ten} kB")
     if "idle" in chosen:
         switches, cpu = idle_cost(PoolExecutor)
         print(f"100 idle workers, 5 s: {switches} context switches, {cpu:.3f} s CPU time")

@@ -41,7 +41,7 @@ import time
 from collections import deque
 from concurrent.futures import CancelledError, _base
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 from . import _lifecycle
 from ._future import BETWEEN, Unretrieved, mark_cancellation
@@ -87,7 +87,7 @@ class Failure:
         self.exception: BaseException | None = exception
         self.unretrieved = Unretrieved(exception) if is_call else None
 
-    def reraise(self) -> None:
+    def reraise(self) -> NoReturn:
         """Raise it, for the consumer, and forget it: its traceback holds frames that hold this."""
         exception, self.exception = self.exception, None
         assert exception is not None
@@ -247,7 +247,7 @@ class Batch(Generic[T]):
         # No call to `popleft` itself, see the protocol. Both end by IndexError only.
         shares = map(deque.popleft, repeat(self._requests))
         numbers = map(deque.popleft, repeat(self._numbers))
-        item, result = None, _MISSING
+        item, result, number = None, _MISSING, BETWEEN
         must_call = is_window
         try:
             for share in chain((self,), shares):

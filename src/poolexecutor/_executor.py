@@ -285,11 +285,11 @@ class PoolExecutor(StandardExecutor):
         self, context: contextvars.Context | None, fn: Callable[..., T], args: tuple[Any, ...]
     ) -> tuple[Callable[..., T], tuple[Any, ...]]:
         """The call in a copy of `context`, or of the submitter's if this pool propagates that."""
-        if context is not None:
-            return context.copy().run, (fn, *args)
-        if self.__propagates:
-            return contextvars.copy_context().run, (fn, *args)
-        return fn, args
+        if context is None and not self.__propagates:
+            return fn, args
+        copy = contextvars.copy_context() if context is None else context.copy()
+        run: Any = copy.run
+        return run, (fn, *args)
 
     def __queue(self, request: BoundedRequest[T]) -> PoolFuture[T]:
         workforce = self.__workforce

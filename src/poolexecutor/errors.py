@@ -2,17 +2,16 @@
 
 import concurrent.futures
 import queue
+import sys
 from concurrent.futures.thread import BrokenThreadPool
 
 __all__ = ["BrokenThreadPool", "NoResultsPending", "NoWorkersAvailable", "RequestExpired"]
 
-if issubclass(concurrent.futures.TimeoutError, TimeoutError):
-    _TimeoutError = concurrent.futures.TimeoutError
-else:  # before Python 3.11 there are two
+if sys.version_info >= (3, 11):
+    _TimeoutError = TimeoutError
+else:  # there are two
 
-    class _TimeoutError(  # type: ignore[no-redef]  # one of the two
-        concurrent.futures.TimeoutError, TimeoutError
-    ):
+    class _TimeoutError(concurrent.futures.TimeoutError, TimeoutError):
         pass
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
 from collections.abc import Iterator
 
 from poolexecutor import (
@@ -18,6 +19,7 @@ from poolexecutor import (
     PoolExecutor,
     PoolFuture,
     PoolStats,
+    RequestExpired,
     ResultQueue,
     current_worker,
     install,
@@ -53,6 +55,24 @@ def submitting(executor: PoolExecutor) -> None:
 def mapping(executor: PoolExecutor) -> None:
     lengths: Iterator[int] = executor.map(length, ["a", "b"], timeout=1, chunksize=2, buffersize=3)
     print(list(lengths))
+
+    unordered: Iterator[int] = executor.map_unordered(length, ["a"], chunksize=2)
+    executor.map_unordered(length, ["a"], buffersize="3")  # type: ignore[arg-type]
+    print(list(unordered))
+
+
+def options(executor: PoolExecutor) -> None:
+    view = executor.options(priority=-1, expires=2.5, context=contextvars.copy_context())
+    any_executor: concurrent.futures.Executor = view.options(expires=None)
+    future: concurrent.futures.Future[int] = view.submit(length, "abc", twice=True)
+    try:
+        print(future.result(), list(view.map(length, ["a"])), list(view.map_unordered(length, "a")))
+    except RequestExpired as error:
+        late: TimeoutError = error
+        print(late)
+    view.submit(length, 3)  # type: ignore[arg-type]
+    executor.options(priority="high")  # type: ignore[arg-type]
+    print(any_executor, PoolExecutor(propagate_context=True))
 
 
 async def asynchronous(executor: PoolExecutor) -> None:
