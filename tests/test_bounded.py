@@ -41,7 +41,7 @@ class TestAdmission:
         assert [places.try_take(mine) for _ in range(3)] == [True, True, False]
         assert len(mine) == 2
         assert not places.take([], 0)
-        places.give_back()
+        places.give_back([])
         assert places.take([], 0)
 
     def test_given_back_between_the_look_and_the_entry(self) -> None:
@@ -52,7 +52,7 @@ class TestAdmission:
 
         class Late(type(entries)):
             def append(self, lock):
-                places.give_back()
+                places.give_back([])
                 super().append(lock)
 
         places._waiting = Late()
@@ -74,7 +74,7 @@ class TestAdmission:
 
         free_places = places._free
         places._free = Late()
-        places.give_back()
+        places.give_back([])
         taker.join(SECONDS)
         assert not taker.is_alive()
         assert free_places == []
@@ -92,7 +92,7 @@ class TestAdmission:
             def acquire(self, *args):
                 self.count += 1
                 if self.count == 2:
-                    places.give_back()
+                    places.give_back([])
                     raise KeyboardInterrupt
                 return self.lock.acquire(*args)
 

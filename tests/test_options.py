@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from poolexecutor import PoolExecutor, RequestExpired
-from poolexecutor._ranked import Ranked
+from poolexecutor._ranked import Ranked, entry_of
 
 from .helpers import SECONDS, blocked, until
 
@@ -44,7 +44,7 @@ class TestRanked:
         ranked, rng = Ranked(), random.Random(1)
         things = [(rng.choice([3, -1, 2.5, 0.1]), number) for number in range(300)]
         for thing in things:
-            ranked.push(thing, thing[0])
+            ranked.push(entry_of(thing, thing[0], thing[1]))
         assert sorted(ranked.things()) == sorted(things)
         popped = []
         for _ in things:
@@ -57,7 +57,7 @@ class TestRanked:
 
         def work(start):
             for number in range(start, start + 2000):
-                ranked.push(number, -number % 7)
+                ranked.push(entry_of(number, -number % 7, number))
             found = []
             for _ in range(2000):
                 ranked.pop_into(found)
@@ -74,7 +74,7 @@ class TestRanked:
     def test_interrupted_wait_for_the_lock(self) -> None:
         """What is raised while it waits takes nothing, and leaves the lock to its owner."""
         ranked = Ranked()
-        ranked.push("thing", 1)
+        ranked.push(entry_of("thing", 1, 1))
 
         class Interrupted:
             def acquire(self):
@@ -85,7 +85,7 @@ class TestRanked:
 
         ranked._lock, lock = Interrupted(), ranked._lock
         with pytest.raises(KeyboardInterrupt):
-            ranked.push("other", 1)
+            ranked.push(entry_of("other", 1, 2))
         ranked._lock = lock
         assert ranked.things() == ["thing"]
 

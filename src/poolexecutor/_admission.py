@@ -18,7 +18,7 @@ find it closed.
 Requests that expire give their places back then. Nobody sleeps for that but those who wait for a
 place: each looks at the expiry times of all requests that were here before it (`expiring`), those
 included that wait themselves, and wakes up for the next one. A request that came after it cannot be
-in the queue before it is.
+in the queue before it is, but for one that comes just as a place is given back.
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ class Admission:
         self.on_full = on_full
         self.timeout = timeout
         self._size = size
-        self.set_up(lambda request: None)
+        self.set_up(lambda request, given: None)
 
-    def set_up(self, leave: Callable[[Any], None]) -> None:
+    def set_up(self, leave: Callable[[Any, list[None]], None]) -> None:
         """All places are free and nobody waits.
 
         Args:
-            leave: A place: what who has it calls once with the request, to give it back.
+            leave: A place: what who has it calls once, to give it back, with the request and what
+                `give_back` wants.
         """
         self._leave = leave
-        self._free: list[Callable[[Any], None]] = [leave] * self._size
+        self._free: list[Callable[[Any, list[None]], None]] = [leave] * self._size
         self._waiting: deque[Any] = deque()  # raw locks
         self._hand_over: Iterator[None] = map(
             methodcaller("release"), iter(self._waiting.popleft, None)
@@ -68,27 +69,31 @@ class Admission:
         # "discard_oldest", of all.
         self.expiring: dict[Any, None] = {}
         self.present: dict[Any, None] = {}
-        self._inside: list[int] = []  # the threads that are about to queue, once for each time
+        self._inside: dict[Any, int] = {}  # what is about to be queued, and by which thread
 
     # --- who is on top of whom ----------------------------------------------------------------
 
-    def __enter__(self) -> None:
-        """Enter the calling thread as one that has a place, or waits for one."""
-        self._inside.append(threading.get_ident())
+    def enter(self, request: Any) -> None:
+        """The calling thread is about to queue `request`: it has a place, or waits for one."""
+        self._inside[request] = threading.get_ident()
 
-    def __exit__(self, *exc_info: object) -> None:
-        try:
-            self._inside.remove(threading.get_ident())
-        except ValueError:
-            pass  # forked meanwhile
+    def exit(self, request: Any) -> None:
+        """It has queued it, or will not."""
+        self._inside.pop(request, None)
 
     def is_below(self) -> bool:
         """Whether a frame further down in this thread has a place or waits for one."""
-        return self._inside[:].count(threading.get_ident()) > 1
+        me, below = threading.get_ident(), -1  # besides the one that asks
+        for request, thread in list(self._inside.items()):
+            if request.done():
+                self._inside.pop(request, None)  # its `exit` was interrupted
+            elif thread == me:
+                below += 1
+        return below > 0
 
     # --- places -------------------------------------------------------------------------------
 
-    def try_take(self, place: list[Callable[[Any], None]]) -> bool:
+    def try_take(self, place: list[Callable[[Any, list[None]], None]]) -> bool:
         """Move a place, if one is free, into `place`: one step of C code."""
         try:
             next(map(place.append, iter(self._free.pop, None)))
@@ -96,29 +101,28 @@ class Admission:
             return False
         return True
 
-    def give_back(self) -> None:
-        """Give a place back: to the one that has waited for longest, or to who comes next."""
-        while True:
-            handed_over = False
-            try:
-                next(self._hand_over)
-                handed_over = True
-            except IndexError:
-                pass
-            finally:
-                if not handed_over:
-                    self._free.append(self._leave)
-            if handed_over:
-                return
-            # Somebody may have entered himself between the two, after his look at `_free`.
-            self._waiting.rotate(0)
-            place: list[Callable[[Any], None]] = []
-            if not self._waiting or not self.try_take(place):
-                return
+    def give_back(self, given: list[None]) -> None:
+        """Give a place back: to the one that has waited for longest, or to who comes next.
+
+        Args:
+            given: Gets an entry in the same step. Interrupted before that, nothing was given.
+        """
+        hand_over = map(given.append, self._hand_over)
+        keep = zip(map(self._free.append, (self._leave,)), map(given.append, (None,)), strict=False)
+        try:
+            next(hand_over)
+            return
+        except IndexError:
+            next(keep)
+        # Somebody may have entered himself between the two, after his look at `_free`.
+        self._waiting.rotate(0)
+        place: list[Callable[[Any, list[None]], None]] = []
+        if self._waiting and self.try_take(place):
+            self.give_back([])
 
     def take(
         self,
-        place: list[Callable[[Any], None]],
+        place: list[Callable[[Any, list[None]], None]],
         timeout: float | None,
         look: Callable[[], float | None] = lambda: None,
     ) -> bool:
@@ -144,7 +148,7 @@ class Admission:
             # Only a lock that was taken out, to hand a place over, is released.
             if not _remove(waiting, lock) and lock.acquire(True, 1):
                 if place:
-                    self.give_back()  # it has found one itself
+                    self.give_back([])  # it has found one itself
                 elif waiting is self._waiting:
                     place.append(self._leave)
         if waiting is not self._waiting:  # the child of a fork: anew

@@ -325,7 +325,7 @@ class Batch(Generic[T]):
             self._settle(number, Failure(error))
         return True
 
-    def replace(self, slot: list[Any]) -> None:
+    def replace(self, slot: list[Any]) -> bool:
         """Have `slot`, in which a share is, have a request for an item instead."""
         try:
             number = self._numbers.popleft()
@@ -333,10 +333,11 @@ class Batch(Generic[T]):
             closed: WorkRequest[T] = WorkRequest(self._fn, (), {})
             closed.cancel()
             slot[0] = closed
-            return
+            return True
         request = self._request(number)
         request.add_done_callback(lambda future: self._settle(number, self._outcome_of(future)))
         slot[0] = request
+        return True
 
     def _request(self, number: int) -> WorkRequest[Any]:
         item = self._take(number)

@@ -15,7 +15,7 @@ from ._chunks import ChunkedBatch, ChunkedResults
 from ._lifecycle import may_still_submit
 from ._map import check_buffersize, deadline_of, map_as_completed, map_in_order
 from ._options import NO_OPTIONS, Options
-from ._request import BoundedRequest, OptionedRequest, WorkRequest, follow
+from ._request import BoundedRequest, OptionedRequest, WorkRequest, leave_queue, relay
 from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
 from ._view import View
@@ -197,14 +197,14 @@ class PoolExecutor(StandardExecutor):
         if (
             standard is not Verdict.submit or standard.__code__ is not Verdict.code
         ) and not Verdict.renew():
-            return self.__submit_patched(self.__options(), fn, args, kwargs)  # type: ignore[return-value]  # its Future
+            return self.__submit_carried(self.__submit_patched, fn, args, kwargs)  # type: ignore[return-value]  # its Future
         workforce = self.__workforce
         if not workforce.is_open or _thread._shutdown:
             if self.__is_standard:
                 return self.__submit_standard(fn, args, kwargs)  # type: ignore[return-value]  # its Future
             self.__refuse_and_count()
         if self.__is_special:
-            return self.__submit_specially(self.__options(), fn, args, kwargs)
+            return self.__submit_carried(self.__submit_specially, fn, args, kwargs)  # type: ignore[return-value]  # a PoolFuture
         request = WorkRequest(fn, args, kwargs)
         try:
             requests = workforce.requests
@@ -228,11 +228,11 @@ class PoolExecutor(StandardExecutor):
         kwargs: dict[str, Any],
     ) -> Future[T]:
         """For a view: `submit` with options."""
+        workforce = self.__own_workforce("options")
         if type(self).submit is not _SUBMIT or "submit" in self.__dict__:
             return self.__carry(options, fn, args, kwargs)
         if not Verdict.renew():
             return self.__submit_patched(options, fn, args, kwargs)
-        workforce = self.__own_workforce("options")
         if not workforce.is_open or _thread._shutdown:
             self.__refuse_and_count()
         return self.__submit_specially(options, fn, args, kwargs)
@@ -257,9 +257,24 @@ class PoolExecutor(StandardExecutor):
             else:
                 self.__carried[me] = before
 
-    def __options(self) -> Options:
-        """Those that a view has laid aside for the calling thread."""
-        return self.__carried.get(threading.get_ident(), NO_OPTIONS)
+    def __submit_carried(
+        self,
+        submit: Callable[..., Future[T]],
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]:
+        """With the options that a view has laid aside for the calling thread.
+
+        They are not for what user code submits meanwhile: callbacks, calls that the caller runs.
+        """
+        me = threading.get_ident()
+        options = self.__carried.pop(me, NO_OPTIONS)
+        try:
+            return submit(options, fn, args, kwargs)
+        finally:
+            if options is not NO_OPTIONS:
+                self.__carried[me] = options
 
     def __submit_specially(
         self,
@@ -270,16 +285,15 @@ class PoolExecutor(StandardExecutor):
     ) -> PoolFuture[T]:
         """As the end of `submit`, with options, or a place in the queue to be found before."""
         fn, args = self.__in_context(options.context, fn, args)
-        request: BoundedRequest[T]
-        if options.priority or options.expires is not None:
-            request = OptionedRequest(fn, args, kwargs, options.priority, options.expires)
-        else:
-            request = BoundedRequest(fn, args, kwargs)
+        request = _request(options, fn, args, kwargs)
         admission = self.__workforce.admission
         if admission is None:
             return self.__queue(request)
-        with admission:
+        try:
+            admission.enter(request)
             return self.__queue(request)
+        finally:
+            admission.exit(request)
 
     def __in_context(
         self, context: contextvars.Context | None, fn: Callable[..., T], args: tuple[Any, ...]
@@ -296,8 +310,11 @@ class PoolExecutor(StandardExecutor):
         try:
             if workforce.admission is not None and not workforce.admit(request):
                 return request
-            workforce.requests.put(request, request._pe_priority)
+            requests = workforce.requests
+            requests.put(request)
             request._pe_is_queued = True
+            if workforce.requests is not requests:
+                workforce.requests.put(request)  # a signal handler has forked; this is the child
             self._adjust_thread_count()
             if not workforce.is_open or _thread._shutdown:
                 self.__look_again(request)
@@ -335,25 +352,50 @@ class PoolExecutor(StandardExecutor):
         if self.__propagates or options is not NO_OPTIONS:
             return self.__submit_captured(options, fn, args, kwargs)
         if admission is None:
-            return super().submit(fn, *args, **kwargs)
+            return self.__call_patched(None, fn, args, kwargs)
         # It queues while it holds locks, so the place is found before.
         request = BoundedRequest(fn, args, kwargs)
-        with admission:
-            try:
-                if not self.__workforce.admit(request):
-                    return request
-            except BaseException:
-                self.__workforce.refuse()
-                request._withdraw()
-                raise
+        try:
+            admission.enter(request)
+            if not self.__admit_patched(request):
+                return request
             self.__workforce.leave_to_another(request)
             admission.prepay()
             try:
-                return super().submit(fn, *args, **kwargs)
+                return self.__call_patched(None, fn, args, kwargs)
             except BaseException:
                 if admission.take_prepaid():
-                    admission.give_back()
+                    admission.give_back([])
                 raise
+        finally:
+            admission.exit(request)
+
+    def __admit_patched(self, request: BoundedRequest[Any]) -> bool:
+        try:
+            return self.__workforce.admit(request)
+        except BaseException:
+            self.__workforce.refuse()
+            request._withdraw()
+            raise
+
+    def __call_patched(
+        self,
+        captor: Callable[[Any], object] | None,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]:
+        """The patched submit; `captor` gets the work items that it makes of the call."""
+        captors, me = self._work_queue.captors, threading.get_ident()  # type: ignore[attr-defined]  # ours
+        before = captors.get(me)
+        try:
+            captors[me] = captor
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            if before is None:
+                captors.pop(me, None)
+            else:
+                captors[me] = before
 
     def __submit_captured(
         self,
@@ -362,17 +404,31 @@ class PoolExecutor(StandardExecutor):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Future[T]:
-        """As `__submit_patched`; what the patch has made of the call is queued with the options."""
-        captured: list[Any] = []
-        work_queue: Any = self._work_queue
-        with work_queue.capturing(captured):
-            future = super().submit(fn, *args, **kwargs)
-        for item in captured:
-            request: PoolFuture[T] = self.__submit_specially(options, *call_of(item))
-            follow(item.future, request)
-            if future is item.future:
-                future = request  # which knows of its expiry
-        return future
+        """As `__submit_patched`; what the patch makes of the call is queued with the options."""
+        workforce, admission = self.__workforce, self.__workforce.admission
+        fn, args = self.__in_context(options.context, fn, args)
+        first = _request(options, fn, args, kwargs)
+        made: dict[Any, BoundedRequest[T]] = {}  # by the futures of the patch's work items
+
+        def queue(item: Any) -> None:
+            request = _request(options, *call_of(item)) if made else first
+            made[item.future] = request
+            relay(item.future, request, *call_of(item))
+            workforce.requests.put(request)
+            request._pe_is_queued = True
+
+        try:
+            if admission is not None:
+                admission.enter(first)
+                if not self.__admit_patched(first):
+                    return first
+            future = self.__call_patched(queue, fn, args, kwargs)
+            return made.get(future, future)  # ours knows of its expiry
+        finally:
+            if not made:
+                leave_queue(first, first._pe_leave)
+            if admission is not None:
+                admission.exit(first)
 
     def __refuse_and_count(self) -> None:
         try:
@@ -825,6 +881,14 @@ class PoolExecutor(StandardExecutor):
 _SUBMIT = PoolExecutor.submit
 # Reading these runs no code of others, so they are read to their end first.
 _WHOLE = frozenset([list, tuple, range, str, bytes, bytearray, dict, set, frozenset])
+
+
+def _request(
+    options: Options, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> BoundedRequest[T]:
+    if options.priority or options.expires is not None:
+        return OptionedRequest(fn, args, kwargs, options.priority, options.expires)
+    return BoundedRequest(fn, args, kwargs)
 
 
 def _is_chunked(chunksize: Any) -> bool:

@@ -96,19 +96,27 @@ class Claim:
 
 
 class Arrival:
-    """A done-callback of our own, called at most once, and in the child of a fork, too."""
+    """A done-callback of our own, called at most once, and in the child of a fork, too.
 
-    __slots__ = ("_call",)
+    Args:
+        append: Gets the future; called by whoever calls this first, in one step with finding out.
+        ring: Called after it.
+    """
 
-    def __init__(self, call: Callable[[Any], object]) -> None:
-        self._call = [call]  # whoever pops it calls it
+    __slots__ = ("_append", "_once", "_ring")
+
+    def __init__(self, append: Callable[[Any], object], ring: Callable[[], object]) -> None:
+        self._once = [None]
+        self._append = append
+        self._ring = ring
 
     def __call__(self, future: Any) -> None:
         try:
-            call = self._call.pop()
+            next(zip(map(list.pop, (self._once,)), map(self._append, (future,)), strict=False))
         except IndexError:
-            return
-        call(future)
+            pass
+        finally:
+            self._ring()
 
 
 class ByHand:
@@ -393,6 +401,9 @@ class PoolFuture(Future[T]):
     def _let_go(self) -> None:
         """Forget what was to be called. For `WorkRequest`."""
 
+    def _leave(self) -> None:
+        """Leave the queue, being settled without having run. For `BoundedRequest`."""
+
     # --- the public face ----------------------------------------------------------------------
 
     def cancel(self) -> bool:
@@ -411,8 +422,11 @@ class PoolFuture(Future[T]):
             cancelled = self._fold()[1] is CANCELLED_AND_NOTIFIED
             if cancelled:
                 mark_cancellation()
-                self._let_go()
-                self._settle()
+                try:
+                    self._let_go()
+                finally:
+                    self._settle()
+                self._leave()
         return cancelled
 
     def cancelled(self) -> bool:

@@ -21,6 +21,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import thread as _thread
+from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -170,7 +171,10 @@ def _after_fork_in_child() -> None:
     # The threads in the table are the parent's; Python 3.15 clears it by itself.
     _thread._threads_queues.clear()  # type: ignore[attr-defined]  # typeshed: Mapping
     for resident in _living():
-        resident.after_fork()
+        try:
+            resident.after_fork()
+        except Exception:  # the others are told all the same
+            LOGGER.critical("Exception in the child of a fork", exc_info=True)
 
 
 def _before_exit() -> None:

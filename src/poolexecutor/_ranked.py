@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -19,29 +19,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 T = TypeVar("T")
+Entry = tuple[float, int, int, T]
 
 _THING: Final = itemgetter(3)
+
+
+def entry_of(thing: T, rank: float, number: int) -> Entry[T]:
+    """What is put in: rank, number of arrival, identity (where there is no GIL, two threads may
+    draw the same number), thing.
+    """
+    return rank, number, id(thing), thing
 
 
 class Ranked(Generic[T]):
     """Things with their ranks, numbers that compare with each other. Thread-safe."""
 
     def __init__(self) -> None:
-        # An entry: rank, number of arrival, identity (where there is no GIL, two threads may draw
-        # the same number), thing.
-        self._heap: list[tuple[float, int, int, T]] = []
+        self._heap: list[Entry[T]] = []
         self._lock = threading.Lock()
         self._next_number = itertools.count().__next__
 
-    def push(self, thing: T, rank: float) -> None:
-        """Put a thing in: O(log n)."""
-        entry = (rank, self._next_number(), id(thing), thing)
-        self._locked(map(heappush, (self._heap,), (entry,)))
+    def next_number(self) -> int:
+        """The number of an arrival."""
+        return self._next_number()
+
+    def push(self, entry: Entry[T], after: Iterator[Any] | None = None) -> None:
+        """Put a thing in: O(log n).
+
+        Args:
+            entry: Made by `entry_of`.
+            after: Of which `next` is called in the same step, after it.
+        """
+        self._locked(map(heappush, (self._heap,), (entry,)), after)
 
     def pop_into(self, slot: list[T]) -> None:
         """Append the thing with the lowest rank to `slot`, in one step with taking it: O(log n).
 
-        There must be one: who calls this has a right to one of those that were put in.
+        Raises:
+            IndexError: There is none.
         """
         hand: list[Any] = []
         self._locked(
@@ -49,9 +64,19 @@ class Ranked(Generic[T]):
             map(slot.append, map(_THING, map(hand.pop, (0,)))),
         )
 
+    def remove(self, entry: Entry[T]) -> bool:
+        """Take a certain one out, wherever it is: O(n). False if it is not in."""
+        heap, both = self._heap, []  # type: ignore[var-annotated]  # of None
+        step = zip(map(heap.remove, (entry,)), map(heapify, (heap,)), strict=False)
+        try:
+            self._locked(map(both.append, step))
+        except ValueError:
+            return False
+        return True
+
     def things(self) -> list[T]:
         """All that are in, in no order."""
-        entries: list[tuple[float, int, int, T]] = []
+        entries: list[Entry[T]] = []
         self._locked(map(entries.extend, (self._heap,)))
         return [entry[3] for entry in entries]
 

@@ -28,6 +28,7 @@ from concurrent.futures._base import (
     LOGGER,
     PENDING,
     RUNNING,
+    CancelledError,
     Future,
     InvalidStateError,
 )
@@ -204,8 +205,11 @@ class WorkRequest(PoolFuture[T]):
         outcome = Failed(None, error)
         self._pe_log.append(outcome)
         if self._fold()[1] is outcome:
-            self._let_go()
-            self._settle()
+            try:
+                self._let_go()
+            finally:
+                self._settle()
+            self._leave()
 
     def _has_ended(self) -> bool:
         return self._fold()[1] is not None
@@ -260,11 +264,14 @@ class BoundedRequest(WorkRequest[T]):
     """A request that may have a place in a bounded queue, and gives it back when it leaves."""
 
     _pe_priority: float = 0
+    _pe_number: int | None = None  # of its arrival in the heap of its kind
+    _pe_remove: Callable[[Any], object] | None = None  # takes it out of the bounded queue
     _pe_deadline: float | None = None  # when it expires, on the monotonic clock
 
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(fn, args, kwargs)
-        self._pe_leave: list[Callable[[Any], None]] = []  # called by who pops it, so once
+        # Called by who pops it, so once.
+        self._pe_leave: list[Callable[[Any, list[None]], None]] = []
         self._pe_is_queued = False  # it was put into the queue
 
     def _run(self, claim: Claim) -> None:
@@ -274,6 +281,11 @@ class BoundedRequest(WorkRequest[T]):
     def _let_go(self) -> None:
         super()._let_go()
         leave_queue(self, self._pe_leave)
+
+    def _leave(self) -> None:
+        # Last: interrupted before, it is still there for a worker to meet, who makes up for it.
+        if self._pe_is_queued and self._pe_remove is not None:
+            self._pe_remove(self)
 
 
 class OptionedRequest(BoundedRequest[T]):
@@ -332,23 +344,42 @@ class OptionedRequest(BoundedRequest[T]):
         super()._sleep(sleeper, timeout)
 
 
-def leave_queue(request: Any, leave: list[Callable[[Any], None]]) -> None:
+def leave_queue(request: Any, leave: list[Callable[[Any, list[None]], None]]) -> None:
     """Give the request's place back, if it has one and has not done so."""
+    given: list[None] = []
+    give_back = None
     try:
-        give_back = leave.pop()
+        for give_back in map(list.pop, (leave,)):
+            give_back(request, given)
     except IndexError:
-        return
-    give_back(request)
+        pass  # none, or given back
+    except BaseException:
+        if give_back is not None and not given:
+            leave.append(give_back)  # interrupted: it still has it
+        raise
 
 
-def follow(future: Future[Any], request: PoolFuture[Any]) -> None:
-    """Have `future` come out as `request` does."""
+def relay(
+    future: Future[Any],
+    request: WorkRequest[Any],
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Have `request` make this call in the stead of a work item with `future`, and each of the two
+    come out as the other does.
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not future.set_running_or_notify_cancel():
+            raise CancelledError
+        return fn(*args, **kwargs)
 
     def settle(request: Future[Any]) -> None:
         try:
             if request.cancelled():
                 future.cancel()
-            if not future.set_running_or_notify_cancel():
+            if future._state == PENDING and not future.set_running_or_notify_cancel():
                 return
             # Not by `result()`: whether anybody looks at the error is seen on the request.
             if request._exception is not None:
@@ -356,9 +387,11 @@ def follow(future: Future[Any], request: PoolFuture[Any]) -> None:
             else:
                 future.set_result(request._result)
         except (InvalidStateError, RuntimeError):
-            pass  # somebody has settled it by hand
+            pass  # cancelled, or settled by hand
 
+    request._pe_fn, request._pe_args, request._pe_kwargs = call, args, kwargs or None
     request.add_done_callback(settle)
+    future.add_done_callback(lambda future: future.cancelled() and request.cancel())
 
 
 class ForeignRequest:
@@ -372,7 +405,7 @@ class ForeignRequest:
 
     def __init__(self, item: Any, context: tuple[Any, ...]) -> None:
         self.item = item
-        self._pe_leave: list[Callable[[Any], None]] = []  # as of a BoundedRequest
+        self._pe_leave: list[Any] = []  # as of a BoundedRequest
         self._is_over = False  # before it is counted
         self._context = context  # what item.run takes: a worker context since Python 3.14
 

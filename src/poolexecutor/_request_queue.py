@@ -43,7 +43,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._future import cancellation_mark
-from ._ranked import Ranked
+from ._ranked import Ranked, entry_of
 from ._stats import Tally
 
 if TYPE_CHECKING:
@@ -88,20 +88,29 @@ class Turn:
     def __init__(self, ranked: Ranked[Request]) -> None:
         self._ranked = ranked
 
-    def replace(self, slot: list[Request]) -> None:
-        """Have `slot`, in which this is, have the request instead."""
-        self._ranked.pop_into(slot)
+    def replace(self, slot: list[Request]) -> bool:
+        """Have `slot`, in which this is, have the request instead; False if there is none.
+
+        There is one, unless an interrupt has put a turn back that had been used.
+        """
+        try:
+            self._ranked.pop_into(slot)
+        except IndexError:
+            return False
         del slot[0]
+        return True
 
     def _run(self, claim: Claim) -> bool:
-        self.replace(claim.slot)
-        return True
+        return self.replace(claim.slot)
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:
         return len(claim.slot) > 1  # with the request behind it, it is used up
 
     def _has_ended(self) -> bool:
         return True
+
+    def _orphan(self, error: BaseException) -> None:
+        pass  # what it stands for is in the heap
 
 
 class RequestQueue:
@@ -113,6 +122,7 @@ class RequestQueue:
         self.urgent: Ranked[Request] = Ranked()
         self.late: Ranked[Request] = Ranked()
         self.late_turns: deque[Any] = deque()
+        self._turns = Turn(self.urgent), Turn(self.late)
         self.idle: list[Lock] = []
         self.in_hand: dict[int, list[Request]] = {}  # what `settle_all` has taken out
         self._chunked: set[weakref.ref[Chunked]] = set()
@@ -122,26 +132,53 @@ class RequestQueue:
         release = methodcaller("release")
         self._wake: Iterator[None] = map(release, iter(self.idle.pop, None))
 
-    def put(self, request: Request, priority: float) -> None:
-        """Queue a request: the lowest priority comes first."""
-        if priority < 0:
-            self.urgent.push(request, priority)
-            self.requests.appendleft(Turn(self.urgent))
-        elif priority > 0:
-            self.late.push(request, priority)
-            self.late_turns.append(Turn(self.late))
-        else:
+    def put(self, request: Any) -> None:
+        """Queue a request: the lowest priority comes first.
+
+        It and its turn are put in in one step, so none is left without the other.
+        """
+        priority = request._pe_priority
+        if not priority:
             self.append(request)
+            return
+        ranked, put_turn, turn = self._place(priority)
+        if request._pe_number is None:  # else it has been in before
+            request._pe_number = ranked.next_number()
+        ranked.push(entry_of(request, priority, request._pe_number), map(put_turn, (turn,)))
+
+    def _place(self, priority: float) -> tuple[Ranked[Any], Callable[[Any], None], Turn]:
+        urgent, late = self._turns
+        if priority < 0:
+            return self.urgent, self.requests.appendleft, urgent
+        return self.late, self.late_turns.append, late
 
     def put_back(self, request: Any) -> None:
         """Queue a request, or a turn, again that was taken and not run: it comes first."""
-        priority = getattr(request, "_pe_priority", 0)
-        if priority:
-            self.put(request, priority)
-        elif type(request) is Turn and request._ranked is self.late:
+        if getattr(request, "_pe_priority", 0):
+            self.put(request)
+        elif request is self._turns[1]:
             self.late_turns.appendleft(request)
         else:
             self.requests.appendleft(request)
+
+    def remove(self, request: Any) -> bool:
+        """Take a certain request out; False if it is not there, or just being taken."""
+        priority = getattr(request, "_pe_priority", 0)
+        if not priority:
+            return _remove(self.requests, request)
+        ranked, put_turn, turn = self._place(priority)
+        if request._pe_number is None:
+            return False
+        # Its right first: whoever has a turn finds a request.
+        if not _remove(self.requests if priority < 0 else self.late_turns, turn):
+            return False
+        removed = False
+        try:
+            removed = ranked.remove(entry_of(request, priority, request._pe_number))
+        finally:
+            if not removed:
+                put_turn(turn)
+        return removed
 
     def taker(self, slot: list[Request]) -> Iterator[None]:
         """An iterator whose `next` moves the first request into `slot`; IndexError if none.
@@ -158,14 +195,15 @@ class RequestQueue:
         """Move the first request of all into `slot`; False if there is none."""
         for taker in (self.taker, self.late_taker):
             try:
-                next(taker(slot))
+                while True:
+                    next(taker(slot))
+                    # A turn, or a share of a batch, is made into a request.
+                    replace = getattr(slot[0], "replace", None)
+                    if replace is None or replace(slot):
+                        return True
+                    slot.clear()
             except IndexError:
-                continue
-            # A turn, or a share of a batch, is made into a request.
-            replace = getattr(slot[0], "replace", None)
-            if replace is not None:
-                replace(slot)
-            return True
+                pass
         return False
 
     def has_requests(self) -> bool:
@@ -312,3 +350,11 @@ class RequestQueue:
         self.late_turns.clear()
         self.idle.clear()
         return waiting
+
+
+def _remove(queue: deque[Any], thing: Any) -> bool:
+    try:
+        queue.remove(thing)  # they compare by identity
+    except ValueError:
+        return False
+    return True

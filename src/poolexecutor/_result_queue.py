@@ -24,6 +24,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from . import _lifecycle
@@ -75,7 +76,7 @@ class ResultQueue(Generic[T]):
         Raises:
             RuntimeError, BrokenExecutor: From the executor, which does not take it.
         """
-        arrival = Arrival(self._arrive)
+        arrival = Arrival(self._finished.append, self._news.ring_once)
         taken: list[None] = []  # an entry while nobody but this submission accounts for it
         future: Future[T] | None = None
         try:
@@ -87,7 +88,7 @@ class ResultQueue(Generic[T]):
                 # Interrupted: it runs, so it is to arrive. Twice added, it arrives once.
                 future.add_done_callback(arrival)
             elif taken:
-                self._settle_account(map(self._outstanding.pop, (-1,)))
+                self._settle_account()
             raise
         return future
 
@@ -106,10 +107,6 @@ class ResultQueue(Generic[T]):
                 self._room.wait_until(lambda: credits[:1], None)
             else:
                 return
-
-    def _arrive(self, future: Future[T]) -> None:
-        self._finished.append(future)
-        self._news.ring_once()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -157,29 +154,41 @@ class ResultQueue(Generic[T]):
     def _take_finished(self) -> Future[T]:
         finished: Iterator[Future[T]] = map(deque.popleft, (self._finished,))
         both = zip(finished, map(self._outstanding.pop, (-1,)), strict=False)
-        future: Future[T] = self._settle_account(both)[0]
+        future: Future[T] | None = None
+        try:
+            for future, _ in self._settled(both):  # noqa: B007  # no call before it is stored
+                self._tell()
+        except IndexError:
+            raise
+        except BaseException:
+            if future is not None:  # interrupted: it is there for the next one
+                self._outstanding.append(None)
+                self._finished.appendleft(future)
+                self._news.ring_once()
+            raise
+        assert future is not None
         return future
 
-    def _settle_account(self, steps: Iterator[Any]) -> Any:
-        """Take the next of `steps`, which takes one out that is outstanding.
+    def _settle_account(self) -> None:
+        """Of a submission that raises."""
+        for _ in self._settled(map(self._outstanding.pop, (-1,))):
+            self._tell()
 
-        Raises:
-            IndexError: There is none. Nothing has changed then.
-        """
-        credited = (None,) if self._credits is None else map(self._credits.append, (None,))
-        done = zip(steps, credited, strict=False)
-        settled = True
+    def _settled(self, steps: Iterator[Any]) -> Iterator[Any]:
+        """The next of `steps`, which takes one out that is outstanding, with its credit."""
+        if self._credits is None:
+            return steps
+        pay = map(self._credits.append, (None,))
+        return map(itemgetter(0), zip(steps, pay, strict=False))
+
+    def _tell(self) -> None:
+        """One that was outstanding is not so any more."""
         try:
-            return next(done)[0]
-        except IndexError:
-            settled = False
-            raise
+            if not self._outstanding[:1]:
+                self._news.ring()  # whoever waits waits for nothing
         finally:
-            if settled:
-                if not self._outstanding[:1]:
-                    self._news.ring()  # whoever waits waits for nothing
-                if self._credits is not None:
-                    self._room.ring_once()
+            if self._credits is not None:
+                self._room.ring_once()
 
     def _wait(self, timeout: float | None) -> bool:
         stalls: Any = getattr(self._executor, "_pe_stalls", None)

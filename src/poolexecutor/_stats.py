@@ -20,6 +20,10 @@ class Tally(NamedTuple):
         """Those that were not refused."""
         return self.completed + self.failed + self.cancelled + self.expired
 
+    def taken_back(self) -> Tally:
+        """To be added to take these out of the sum again."""
+        return Tally(*(-count for count in self))
+
     def plus(self, other: Tally) -> Tally:
         """Both together."""
         return Tally(

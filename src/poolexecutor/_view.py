@@ -20,6 +20,9 @@ T = TypeVar("T")
 class Pool(Protocol):
     """What a view asks of its pool."""
 
+    @property
+    def _pe_stalls(self) -> Any: ...
+
     def _pe_submit(
         self,
         options: Options,
@@ -74,6 +77,11 @@ class View(Executor):
         """As `PoolExecutor.map_unordered`, likewise."""
         check_buffersize(buffersize)
         return map_as_completed(_submitter(self), fn, iterables, timeout, buffersize)
+
+    @property
+    def _pe_stalls(self) -> Any:
+        """For `ResultQueue`: as of the pool."""
+        return self._pool._pe_stalls
 
     def options(
         self,

@@ -7,7 +7,6 @@ the same for `_idle_semaphore`.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -19,7 +18,7 @@ from ._request import ForeignRequest, WorkRequest, leave_queue
 from ._stats import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ._request_queue import Request
     from ._workforce import Workforce
@@ -78,27 +77,15 @@ class WorkQueue:
     def __init__(self, workforce: Workforce, create_context: Callable[[], Any] | None) -> None:
         self._workforce = workforce
         self._create_context = create_context
-        self._captors: dict[int, list[Any]] = {}  # by threads
-
-    @contextlib.contextmanager
-    def capturing(self, captured: list[Any]) -> Iterator[None]:
-        """What the calling thread puts in meanwhile goes into `captured` instead."""
-        me = threading.get_ident()
-        before = self._captors.get(me)
-        self._captors[me] = captured
-        try:
-            yield
-        finally:
-            if before is None:
-                self._captors.pop(me, None)
-            else:
-                self._captors[me] = before
+        # By threads: what takes the items that the thread puts in. See `PoolExecutor`.
+        self.captors: dict[int, Callable[[Any], object] | None] = {}
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Queue a work item for the workers; None has one of them look whether it must leave."""
         request: Request
-        if self._captors and threading.get_ident() in self._captors and item is not None:
-            self._captors[threading.get_ident()].append(item)
+        captor = self.captors.get(threading.get_ident()) if self.captors else None
+        if captor is not None and item is not None:
+            captor(item)
             return
         if item is None:
             if self._is_over():
@@ -121,7 +108,7 @@ class WorkQueue:
         admission = self._workforce.admission
         if admission is None or not (admission.take_prepaid() or admission.try_take([])):
             return
-        request._pe_leave.append(lambda request: admission.give_back())
+        request._pe_leave.append(lambda request, given: admission.give_back(given))
         future = getattr(request.item, "future", None)
         if future is not None:  # cancelled, it gives its place back at once
             future.add_done_callback(lambda future: leave_queue(request, request._pe_leave))

@@ -47,13 +47,13 @@ import queue
 import sys
 import threading
 import time
-from concurrent.futures._base import CANCELLED_AND_NOTIFIED, LOGGER
+from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _lifecycle, _sizing
 from ._admission import GIVE_UP
 from ._bell import Bell
-from ._future import Claim, Failed
+from ._future import Claim
 from ._request import leave_queue
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
@@ -298,6 +298,7 @@ class Workforce:
         admission = self.admission
         assert admission is not None
         admitted = False
+        request._pe_remove = self._remove
         try:
             if request._pe_deadline is not None:
                 admission.expiring[request] = None
@@ -374,32 +375,15 @@ class Workforce:
         self._forget(request)
         request._pe_leave.clear()
 
-    def _expire_overdue(self) -> float | None:
-        """End the requests in the bounded queue whose time is up; seconds to the next, if any."""
-        assert self.admission is not None
-        soonest = None
-        for request in list(self.admission.expiring):
-            if request._is_overdue():
-                self.admission.expiring.pop(request, None)
-                request._expire()
-            elif soonest is None or request._pe_deadline < soonest:
-                soonest = request._pe_deadline
-        return None if soonest is None else max(0.0, soonest - time.monotonic())
-
     def _is_mine(self) -> bool:
         worker = worker_of_this_thread()
         return worker is not None and worker.crew is self
 
-    def _leave_queue(self, request: BoundedRequest[Any]) -> None:
-        """Give its place back; one that will not be run is taken out of the queue before."""
+    def _leave_queue(self, request: BoundedRequest[Any], given: list[None]) -> None:
+        """Give its place back."""
         assert self.admission is not None
-        try:
-            self._forget(request)
-            final = request._fold()[1]
-            if request._pe_is_queued and (final is CANCELLED_AND_NOTIFIED or type(final) is Failed):
-                self._remove(request)
-        finally:
-            self.admission.give_back()
+        self._forget(request)
+        self.admission.give_back(given)
 
     def _forget(self, request: BoundedRequest[Any]) -> None:
         assert self.admission is not None
@@ -408,11 +392,7 @@ class Workforce:
 
     def _remove(self, request: BoundedRequest[Any]) -> None:
         """Take one that has ended out of the queue."""
-        try:
-            self.requests.requests.remove(request)
-        except ValueError:
-            pass  # who has taken it out counts it; or it lies in a heap until its turn
-        else:
+        if self.requests.remove(request):  # else who has taken it out counts it
             self._ledger.add(request._tally())
         self.changes.ring()
 
@@ -446,8 +426,7 @@ class Workforce:
             except IndexError:
                 continue  # it is just leaving
             self._forget(oldest)
-            if oldest.cancel():  # else a worker has just begun it; then its place is free anyway
-                self._remove(oldest)
+            oldest.cancel()  # if a worker has just begun it, its place is free anyway
             return True
 
     # --- another size -------------------------------------------------------------------------
@@ -775,17 +754,12 @@ class Workforce:
         self.requests.settle_all(settle_and_count)
         self.changes.ring()
 
-    def disclaim(self, request: Request) -> None:
+    def disclaim(self, request: Any) -> None:
         """Take a request out of the books whose `submit` raises; it has been withdrawn."""
         self.refuse()
-        if not getattr(request, "_pe_is_queued", True):
-            return
-        try:
-            self.requests.requests.remove(request)
-        except ValueError:
+        if not self.requests.remove(request) and _was_queued(request):
             # Somebody has met it and counted it.
-            failed = not request.cancelled()
-            self._ledger.add(Tally(failed=-1) if failed else Tally(cancelled=-1))
+            self._ledger.add(request._tally().taken_back())
         self.changes.ring()
 
     def refuse(self) -> None:
@@ -902,6 +876,12 @@ class Workforce:
 
 
 _GROW_CODE = Workforce._grow.__code__
+
+
+def _was_queued(request: Any) -> bool:
+    """Of a request that has ended and is in the queue no more."""
+    has_met = any(type(event) is Claim for event in request._pe_log[:])
+    return has_met or getattr(request, "_pe_is_queued", True)
 
 
 def _fail(error: BaseException, request: Request) -> None:
