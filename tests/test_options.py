@@ -20,10 +20,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from poolexecutor import PoolExecutor, RequestExpired
+from poolexecutor import NoWorkersAvailable, PoolExecutor, RequestExpired, ResultQueue
 from poolexecutor._ranked import Ranked, entry_of
+from poolexecutor._request import OptionedRequest
+from poolexecutor._request_queue import RequestQueue
 
 from .helpers import SECONDS, blocked, until
+from .stepping import Crew
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
 
@@ -212,12 +215,102 @@ class TestPriority:
             executor.drain(SECONDS)
             assert accounted_for(executor)
 
+    def test_bounded_in_memory_too(self) -> None:
+        """What is cancelled or discarded leaves the heap at once."""
+        with PoolExecutor(1, max_queue_size=2, on_full="discard_oldest") as executor:
+            with blocked(executor):
+                for number in range(100):
+                    executor.options(priority=(-1) ** number).submit(int)
+                    assert executor._work_queue.qsize() <= 2
+                assert executor.options(priority=1).submit(int).cancel()
+                assert executor._work_queue.qsize() == 1
+            executor.drain(SECONDS)
+            assert accounted_for(executor)
+
     @pytest.mark.parametrize(
         ("priority", "error"), [("1", TypeError), (None, TypeError), (float("nan"), ValueError)]
     )
     def test_no_priority(self, priority, error) -> None:
         with PoolExecutor(1) as executor, pytest.raises(error, match="priority must"):
             executor.options(priority=priority)
+
+
+class TestPutIn:
+    def test_request_and_turn_in_one_step(self) -> None:
+        """Interrupted while it waits for the heap, neither is there: no turn is left without a
+        request, no request without a turn.
+        """
+        queue = RequestQueue()
+        request = OptionedRequest(int, (), {}, 1, None)
+
+        class Interrupted:
+            def acquire(self):
+                raise KeyboardInterrupt
+
+            def release(self):
+                raise AssertionError("never taken")
+
+        queue.late._lock, lock = Interrupted(), queue.late._lock
+        with pytest.raises(KeyboardInterrupt):
+            queue.put(request)
+        queue.late._lock = lock
+        assert (queue.count(), queue.late.things()) == (0, [])
+
+    def test_put_back_keeps_its_turn(self) -> None:
+        queue, slot = RequestQueue(), []
+        requests = [OptionedRequest(int, (), {}, 1, None) for _ in range(3)]
+        for request in requests:
+            queue.put(request)
+        assert queue.take(slot)
+        queue.put_back(slot.pop())
+        found = []
+        while queue.take(slot):
+            found.append(slot.pop())
+        assert found == requests
+
+    def test_taken_out(self) -> None:
+        queue, slot = RequestQueue(), []
+        requests = [OptionedRequest(int, (), {}, p, None) for p in (1, -1, 2, -1, 1)]
+        for request in requests:
+            queue.put(request)
+        assert queue.remove(requests[3])
+        assert queue.remove(requests[2])
+        assert not queue.remove(requests[2])
+        found = []
+        while queue.take(slot):
+            found.append(slot.pop())
+        assert found == [requests[1], requests[0], requests[4]]
+        assert queue.count() == 0
+
+    def test_excess_turn(self) -> None:
+        queue, slot = RequestQueue(), []
+        queue.requests.append(queue._turns[0])
+        queue.append(request := OptionedRequest(int, (), {}, 0, None))
+        assert queue.take(slot)
+        assert slot == [request]
+
+    def test_fork_while_a_worker_has_a_turn(self) -> None:
+        crew = Crew(1)
+        request = OptionedRequest(int, (), {}, -1, None)
+        crew.workforce.requests.put(request)
+        crew.workforce.summon()
+        [worker] = crew.started
+        next(worker._take)  # as far as it has come when another thread forks
+        crew.workforce.after_fork()
+        with pytest.raises(concurrent.futures.BrokenExecutor):
+            request.result(0)
+
+    def test_struck_with_a_turn_in_hand(self) -> None:
+        crew = Crew(1)
+        request = OptionedRequest(int, (), {}, -1, None)
+        crew.workforce.requests.put(request)
+        crew.workforce.summon()
+        [worker] = crew.started
+        next(worker._take)
+        worker._hand_back(SystemExit())
+        slot = []
+        assert crew.workforce.requests.take(slot)
+        assert slot == [request]
 
 
 class TestExpiry:
@@ -541,6 +634,94 @@ class TestView:
             assert started == ["urgent", "plain"]
             assert type(expiring.exception(SECONDS)) is RequestExpired
         assert len(seen) == 4
+
+    def test_options_are_for_one_call(self) -> None:
+        """Not for what user code submits within it."""
+
+        class Traced(PoolExecutor):
+            def submit(self, fn, /, *args, **kwargs):
+                return super().submit(fn, *args, **kwargs)
+
+        inner = []
+        with Traced(1, max_queue_size=1, on_full="caller_runs") as executor:
+            with blocked(executor):
+                executor.submit(int)
+                view = executor.options(expires=0.5, priority=1)
+                view.submit(lambda: inner.append(executor.submit(int)))  # run here
+            executor.drain(SECONDS)
+        assert inner[0]._pe_deadline is None
+        assert inner[0]._pe_priority == 0
+
+    def test_patch_that_waits(self, monkeypatch) -> None:
+        """A patch may look at the result before it returns, and submit on top of itself."""
+        standard = ThreadPoolExecutor.submit
+        plain = []
+
+        def submit(self, fn, /, *args, **kwargs):
+            if fn is pow:
+                plain.append(executor.submit(int))  # a signal handler could, too
+            future = standard(self, fn, *args, **kwargs)
+            future.result(SECONDS)
+            return future
+
+        with PoolExecutor(1) as executor:
+            with monkeypatch.context() as patch:
+                patch.setattr(ThreadPoolExecutor, "submit", submit)
+                view = executor.options(priority=1, expires=SECONDS)
+                assert view.submit(pow, 2, 3).result(SECONDS) == 8
+            assert plain[0].result(SECONDS) == 0
+
+    def test_patch_that_keeps_the_future(self, monkeypatch) -> None:
+        """Its own future and ours come out alike."""
+        standard, kept, ran = ThreadPoolExecutor.submit, [], []
+
+        def submit(self, fn, /, *args, **kwargs):
+            kept.append(standard(self, fn, *args, **kwargs))
+            return kept[-1]
+
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+        with PoolExecutor(1) as executor:
+            view = executor.options(priority=1)
+            with blocked(executor):
+                mine = view.submit(ran.append, 1)
+                assert kept[-1].cancel()
+                assert mine.cancelled()
+                mine = view.submit(ran.append, 2)
+                assert mine.cancel()
+                assert kept[-1].cancelled()
+            gate = threading.Event()
+            mine = view.submit(gate.wait, SECONDS)
+            until(mine.running)
+            assert kept[-1].running()
+            assert not kept[-1].cancel()
+            gate.set()
+            assert mine.result(SECONDS) is True
+            until(kept[-1].done)
+            expired = executor.options(expires=0).submit(ran.append, 3)
+            assert type(expired.exception(SECONDS)) is RequestExpired
+            assert type(kept[-1].exception(SECONDS)) is RequestExpired
+        assert ran == []
+
+    def test_patch_that_fails(self, monkeypatch) -> None:
+        def submit(self, fn, /, *args, **kwargs):
+            raise LookupError
+
+        with PoolExecutor(1, max_queue_size=1) as executor:
+            with monkeypatch.context() as patch:
+                patch.setattr(ThreadPoolExecutor, "submit", submit)
+                for _ in range(3):
+                    with pytest.raises(LookupError):
+                        executor.options(priority=1).submit(int)
+            assert executor.submit(int).result(SECONDS) == 0
+
+    def test_result_queue_over_a_view(self) -> None:
+        with PoolExecutor(1) as executor:
+            results = ResultQueue(executor.options(priority=1))
+            assert results.submit(int) is results.get(timeout=SECONDS)
+            executor.resize(0)
+            results.submit(int)
+            with pytest.raises(NoWorkersAvailable):
+                results.get(timeout=SECONDS)
 
     def test_patched_submit(self, monkeypatch) -> None:
         """What a tracing library makes of the call runs with the options."""

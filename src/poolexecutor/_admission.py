@@ -26,6 +26,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,7 +59,8 @@ class Admission:
             leave: A place: what who has it calls once, to give it back, with the request and what
                 `give_back` wants.
         """
-        self._leave = leave
+        self._leave = partial(self._give, leave, given_out := object())
+        self._given_out = given_out
         self._free: list[Callable[[Any, list[None]], None]] = [leave] * self._size
         self._waiting: deque[Any] = deque()  # raw locks
         self._hand_over: Iterator[None] = map(
@@ -70,6 +72,17 @@ class Admission:
         self.expiring: dict[Any, None] = {}
         self.present: dict[Any, None] = {}
         self._inside: dict[Any, int] = {}  # what is about to be queued, and by which thread
+
+    def _give(
+        self,
+        leave: Callable[[Any, list[None]], None],
+        given_out: object,
+        request: Any,
+        given: list[None],
+    ) -> None:
+        """Of a place: give it back, unless it is one of before a fork."""
+        if given_out is self._given_out:
+            leave(request, given)
 
     # --- who is on top of whom ----------------------------------------------------------------
 

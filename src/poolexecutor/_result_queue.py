@@ -83,6 +83,8 @@ class ResultQueue(Generic[T]):
             self._take_credit(taken)
             future = self._executor.submit(fn, *args, **kwargs)
             future.add_done_callback(arrival)
+            if future.done():
+                arrival(future)  # an interrupt in a callback is logged, and this one not called
         except BaseException:
             if future is not None:
                 # Interrupted: it runs, so it is to arrive. Twice added, it arrives once.
@@ -162,12 +164,20 @@ class ResultQueue(Generic[T]):
             raise
         except BaseException:
             if future is not None:  # interrupted: it is there for the next one
-                self._outstanding.append(None)
-                self._finished.appendleft(future)
-                self._news.ring_once()
+                self._put_back(future)
             raise
         assert future is not None
         return future
+
+    def _put_back(self, future: Future[T]) -> None:
+        self._outstanding.append(None)
+        self._finished.appendleft(future)
+        try:
+            if self._credits is not None:
+                self._credits.pop()
+        except IndexError:
+            pass  # somebody has used it: one more is on its way than there should be
+        self._news.ring_once()
 
     def _settle_account(self) -> None:
         """Of a submission that raises."""

@@ -392,8 +392,13 @@ class Workforce:
 
     def _remove(self, request: BoundedRequest[Any]) -> None:
         """Take one that has ended out of the queue."""
-        if self.requests.remove(request):  # else who has taken it out counts it
-            self._ledger.add(request._tally())
+        tally = request._tally()
+        removed = False
+        try:
+            removed = self.requests.remove(request)
+        finally:
+            if removed:  # else who has taken it out counts it
+                self._ledger.add(tally)
         self.changes.ring()
 
     def _run_here(self, request: BoundedRequest[Any]) -> None:
