@@ -22,12 +22,15 @@ A worker that runs an item has its number in `claim.item`; `BETWEEN` when it is 
 share used up; None when it runs nothing of a batch. Between taking a number and storing it there is
 no call, so nothing can strike there (since Python 3.11).
 
-Of a window, who adds an item calls an idle worker only if no earlier item waits to be taken. If one
-does, whoever takes that looks at the queue after it: a worker that comes to the batch anew calls
-another one if more waits. So each request that waits while anybody is idle has a worker that was
-called, and has not looked yet, for itself or for an item before it. (One that is in the midst of
-the batch calls nobody: the worker called for the item that it takes is on its way, and finds the
-next one.) Each side publishes before it looks: the item, then `_numbers`; the taking, then the
+Of a window, who adds an item calls an idle worker, or starts one, only if no earlier item waits to
+be taken. If one does, whoever takes that looks at the queue after it: a worker that comes to the
+batch anew calls or starts another one if more waits, and so does an outsider. So each request that
+waits while anybody is idle has a worker that was called, and has not looked yet, for itself or for
+an item before it. (One that is in the midst of the batch calls nobody: the worker called for the
+item that it takes is on its way, and finds the next one. If none was called, since nobody was idle,
+nobody became idle either while that item's share lay in the queue; and between taking the share and
+taking the number nothing happens. Where that is not so, without the GIL and before Python 3.11, all
+who take call.) Each side publishes before it looks: the item, then `_numbers`; the taking, then the
 queue.
 
 The queue, the counts and `is_shrinking` belong to the workforce; user code runs under no lock.
@@ -36,6 +39,8 @@ The queue, the counts and `is_shrinking` belong to the workforce; user code runs
 from __future__ import annotations
 
 import queue
+import sys
+import sysconfig
 import threading
 import time
 from collections import deque
@@ -44,13 +49,12 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 from . import _lifecycle
-from ._future import BETWEEN, Unretrieved, mark_cancellation
+from ._future import BETWEEN, Failed, Unretrieved, mark_cancellation
 from ._request import WorkRequest
 from .errors import BrokenThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from ._future import Claim
     from ._stats import Tally
@@ -58,6 +62,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MISSING: Final = object()
+# Whether another thread may run between the taking of a share and that of its number.
+_EACH_CALLS: Final = sys.version_info < (3, 11) or bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 _FORKED = "the process was forked; what was submitted before the fork runs in the parent only"
 
 
@@ -67,6 +73,7 @@ class Crew(Protocol):
     is_shrinking: bool
 
     def count(self, tally: Tally) -> None: ...
+    def summon_somebody(self) -> None: ...
 
 
 class Queue(Protocol):
@@ -75,7 +82,6 @@ class Queue(Protocol):
     requests: deque[Any]
 
     def has_requests(self) -> bool: ...
-    def wake_one(self) -> bool: ...
 
 
 class Failure:
@@ -259,7 +265,7 @@ class Batch(Generic[T]):
                     for number in numbers:
                         claim.item = number
                         if must_call:
-                            must_call = False
+                            must_call = _EACH_CALLS
                             self._call_another()
                         if is_window:
                             item = items.pop(number)
@@ -281,6 +287,7 @@ class Batch(Generic[T]):
                             self._wake(number, result)
                         break
                 except IndexError:
+                    claim.item = BETWEEN
                     claim.cancelled += 1  # closed
                 item, result = None, _MISSING
                 if crew.is_shrinking:
@@ -302,7 +309,7 @@ class Batch(Generic[T]):
     def _call_another(self) -> None:
         """For the items behind the one that this worker has taken, see the protocol."""
         if self._queue.has_requests():
-            self._queue.wake_one()
+            self._crew.summon_somebody()
 
     def _wake(self, number: int, outcome: Any) -> None:
         """The consumer was there before the outcome."""
@@ -327,29 +334,29 @@ class Batch(Generic[T]):
 
     def replace(self, slot: list[Any]) -> bool:
         """Have `slot`, in which a share is, have a request for an item instead."""
+        hand: list[int] = []  # the number, in one step with taking it
         try:
-            number = self._numbers.popleft()
+            for _ in map(hand.append, map(deque.popleft, (self._numbers,))):
+                slot[0] = self._request(hand[0])
         except IndexError:
             closed: WorkRequest[T] = WorkRequest(self._fn, (), {})
             closed.cancel()
             slot[0] = closed
-            return True
-        request = self._request(number)
-        request.add_done_callback(lambda future: self._settle(number, self._outcome_of(future)))
-        slot[0] = request
+        except BaseException:
+            if hand and slot[0] is self:
+                self._numbers.appendleft(hand[0])  # interrupted: it keeps its turn
+            raise
+        else:
+            self._take(hand[0])
+            if self._is_window:
+                self._call_another()
         return True
 
     def _request(self, number: int) -> WorkRequest[Any]:
-        item = self._take(number)
-        return WorkRequest(self._fn, item if self._spread else (item,), {})
-
-    def _outcome_of(self, future: Future[Any]) -> Any:
-        try:
-            return future.result()
-        except CancelledError as error:
-            return Failure(error, is_call=False)
-        except BaseException as error:
-            return Failure(error)
+        item = self._items[number]
+        request: WorkRequest[Any] = WorkRequest(self._fn, item if self._spread else (item,), {})
+        request.add_done_callback(lambda future: self._settle(number, outcome_of(future)))
+        return request
 
     def _has_ended(self) -> bool:
         return True  # `claim.item` tells
@@ -387,6 +394,16 @@ class Batch(Generic[T]):
 
     def before_exit(self) -> None:
         """Nothing: the pool finishes what is queued."""
+
+
+def outcome_of(future: Any) -> Any:
+    """Of a request that is done. Nothing is raised: a traceback would hold the future."""
+    if future.cancelled():
+        return Failure(CancelledError(), is_call=False)
+    error = future.exception()
+    if error is None:
+        return future.result()
+    return Failure(error, is_call=type(future._fold()[1]) is not Failed)
 
 
 def _orphaned() -> Failure:

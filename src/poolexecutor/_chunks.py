@@ -11,16 +11,16 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from itertools import chain, starmap
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._batch import Batch, Failure
+from ._batch import Batch, Failure, outcome_of
 from ._future import BETWEEN
 from ._request import WorkRequest
 from ._stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from concurrent.futures import Future
 
     from ._future import Claim
 
@@ -32,14 +32,29 @@ class ChunkedBatch(Batch[T]):
     is a `Failure` among them.
     """
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._sizes: list[int] = []  # of the chunks, which may be emptied
+
     def cut(self, items: Sequence[Any], size: int) -> int:
         """Take chunks of `size` items; how many. Their shares are for the caller to queue."""
-        return self.add_all([items[at : at + size] for at in range(0, len(items), size)])
+        chunks = [items[at : at + size] for at in range(0, len(items), size)]
+        self._sizes.extend(map(len, chunks))
+        return self.add_all(chunks)
+
+    def add(self, item: Any) -> int:
+        """One chunk more, likewise."""
+        self._sizes.append(len(item))
+        return super().add(item)
 
     def surplus(self) -> int:
         """How many more items wait than shares do."""
-        chunks = [self._items[number] for number in self._numbers.copy()]
-        return sum(len(chunk) - 1 for chunk in chunks if chunk)
+        try:
+            first, last = self._numbers[0], self._numbers[-1]
+        except IndexError:
+            return 0
+        sizes = self._sizes[first : last + 1]
+        return sum(sizes) - len(sizes)
 
     def stop(self) -> None:
         """Have the chunks that are being run end after the item that is being run."""
@@ -54,80 +69,115 @@ class ChunkedBatch(Batch[T]):
 
     def _drop(self, number: int) -> None:
         # Who meets the share counts one.
-        self._crew.count(Tally(cancelled=len(self._items[number]) - 1))
+        self._crew.count(Tally(cancelled=self._sizes[number] - 1))
         super()._drop(number)
 
     def _run(self, claim: Claim) -> bool:
         """Run the items of the chunk whose share the worker has."""
+        outcomes: list[Any] = []
         try:
             for number in map(deque.popleft, (self._numbers,)):
                 claim.item = number
-                outcomes, failed, missing = self._run_chunk(self._items[number])
+                size = self._sizes[number]
+                try:
+                    failed = run_chunk(self._fn, self._spread, self._items[number], outcomes, size)
+                except BaseException as error:
+                    self._settle_struck(claim, number, outcomes, error)
+                    raise
+                ran = len(outcomes)
+                _fill_up(outcomes, size)
+                settled = outcomes, failed > 0 or ran < size
                 self._take(number)
                 claim.item = BETWEEN
-                claim.completed += len(outcomes) - failed - missing
+                claim.completed += ran - failed
                 claim.failed += failed
-                claim.cancelled += missing
-                self._settle(number, (outcomes, failed + missing > 0))
+                claim.cancelled += size - ran
+                self._settle(number, settled)
         except IndexError:
+            claim.item = BETWEEN
             claim.cancelled += 1  # closed
         finally:
             # The traceback of what an item raised holds this frame.
-            outcomes = []
+            outcomes = settled = []  # type: ignore[assignment]  # nothing
             del self
         claim.item = None
         return False
 
-    def _run_chunk(self, chunk: list[Any]) -> tuple[list[Any], int, int]:
-        """Outcomes of its items; how many have failed; how many were not run."""
-        size = len(chunk)
-        outcomes: list[Any] = []
-        try:
-            failed = run_chunk(self._fn, self._spread, chunk, outcomes)
-            missing = size - len(outcomes)
-            outcomes.extend(Failure(CancelledError(), is_call=False) for _ in range(missing))
-            return outcomes, failed, missing
-        finally:
-            del outcomes, chunk, self
+    def _settle_struck(
+        self, claim: Claim, number: int, outcomes: list[Any], error: BaseException
+    ) -> None:
+        """Raised into this thread, between items: the chunk ends here."""
+        claim.item = BETWEEN
+        ran, size = len(outcomes), self._sizes[number]
+        failed = sum(type(outcome) is Failure for outcome in outcomes)
+        claim.completed += ran - failed
+        claim.failed += failed
+        claim.cancelled += size - ran
+        if ran < size:
+            outcomes.append(Failure(error))
+        _fill_up(outcomes, size)
+        self._settle(number, (outcomes, ran < size or failed > 0))
+
+    def _abandon(self, claim: Claim, error: BaseException) -> bool:
+        number = claim.item
+        if number is not None and number != BETWEEN:
+            claim.failed += self._sizes[number] - 1
+        return super()._abandon(claim, error)
 
     def _request(self, number: int) -> WorkRequest[Any]:
-        chunk = self._items[number]
-        size = len(chunk)
+        chunk, size, ran = self._items[number], self._sizes[number], []
 
         def run() -> Any:
-            outcomes, failed, missing = self._run_chunk(chunk)
-            self._take(number)
+            ran.append(True)
+            outcomes: list[Any] = []
+            failed = run_chunk(self._fn, self._spread, chunk, outcomes, size)
+            missing = size - len(outcomes)
+            _fill_up(outcomes, size)
             return outcomes, failed + missing > 0
 
-        def count(future: Future[Any]) -> None:
-            if future.cancelled():
+        def settle(request: Any) -> None:
+            if request.cancelled():
                 self._crew.count(Tally(cancelled=size - 1))
+            elif not ran:
+                self._crew.count(Tally(failed=size - 1))
+            self._settle(number, outcome_of(request))
 
         request: WorkRequest[Any] = WorkRequest(run, (), {})
-        request.add_done_callback(count)
+        request.add_done_callback(settle)
         return request
 
 
-def run_chunk(fn: Callable[..., Any], spread: bool, chunk: list[Any], outcomes: list[Any]) -> int:
+def run_chunk(
+    fn: Callable[..., Any], spread: bool, chunk: list[Any], outcomes: list[Any], size: int
+) -> int:
     """Append to `outcomes` what becomes of each item of `chunk`; how many have failed.
 
-    Ends early if `chunk` is emptied meanwhile.
+    Ends early if `chunk`, of `size` items at first, is emptied meanwhile. What is raised into this
+    thread, and is no item's, is raised.
     """
-    size, failed = len(chunk), 0
-    calls: Iterator[Any] = starmap(fn, chunk) if spread else map(fn, chunk)
+    items = iter(chunk)
+    calls: Iterator[Any] = starmap(fn, items) if spread else map(fn, items)
+    failed = 0
     try:
         while True:
             try:
                 outcomes.extend(calls)  # what was appended stays if it raises
-                if len(outcomes) == size or not chunk:
+                if len(outcomes) >= size - length_hint(items) or not chunk:
                     return failed
                 # It takes a StopIteration, raised by an item, for the end.
                 raise StopIteration
             except BaseException as error:
+                if len(outcomes) >= size - length_hint(items):
+                    raise  # no item was taken for it
                 outcomes.append(Failure(error))
                 failed += 1
     finally:
-        del outcomes, chunk, calls  # the traceback of what an item raised holds this frame
+        del outcomes, chunk, calls, items  # the traceback of what an item raised holds this frame
+
+
+def _fill_up(outcomes: list[Any], size: int) -> None:
+    missing = size - len(outcomes)
+    outcomes.extend(Failure(CancelledError(), is_call=False) for _ in range(missing))
 
 
 # --- the consumer's side ------------------------------------------------------------------------

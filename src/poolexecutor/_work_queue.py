@@ -143,6 +143,8 @@ class WorkQueue:
             if slot:  # interrupted: it keeps its turn
                 self._workforce.requests.put_back(slot[-1])
                 self._workforce.requests.wake_one()
+            elif self._workforce.requests.has_requests():
+                self._workforce.summon_somebody()  # it may have been called
             raise
 
     def _take(self, slot: list[Request], block: bool, timeout: float | None) -> bool:

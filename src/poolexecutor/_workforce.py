@@ -539,7 +539,7 @@ class Workforce:
             NoWorkersAvailable: The pool is paused, and what is queued will not be run.
         """
         if self.requests.has_requests():
-            self._summon_somebody()  # a signal handler may be on top of who was about to
+            self.summon_somebody()  # a signal handler may be on top of who was about to
         with _Inside(self) as inside:
             return self.changes.wait_until(lambda: self._is_drained(inside), timeout)
 
@@ -678,7 +678,7 @@ class Workforce:
             if self.broken:
                 self._fail_all()
             else:
-                self._summon_somebody()
+                self.summon_somebody()
         if self.changes.is_watched():
             self.changes.ring()
 
@@ -692,7 +692,7 @@ class Workforce:
         finally:
             failure = None  # its traceback holds this frame
 
-    def _summon_somebody(self) -> None:
+    def summon_somebody(self) -> None:
         """As `summon`, for those to whom the failure of others' requests is no error."""
         try:
             self.summon()
@@ -725,7 +725,7 @@ class Workforce:
         if self.admission is not None:
             self.admission.release_all()
         if self.requests.has_requests() and not self.workers:
-            self._summon_somebody()  # an interrupt kept them from getting a worker
+            self.summon_somebody()  # an interrupt kept them from getting a worker
 
     def _resume(self) -> None:
         if self.bounds.limit == 0:
@@ -733,7 +733,7 @@ class Workforce:
             # The minimum is for those that idle.
             waiting = self.requests.count()
             for _ in range(_sizing.to_start(Bounds(self.bounds.maximum), 0, 0, waiting)):
-                self._summon_somebody()
+                self.summon_somebody()
 
     def before_exit(self) -> None:
         """The interpreter is about to go: what a paused pool has queued is run before."""
@@ -827,7 +827,7 @@ class Workforce:
         if not _lifecycle.hold(self._starting, deadline):
             return True  # the deadline
         if not self.workers and self.requests.has_requests():
-            self._summon_somebody()
+            self.summon_somebody()
         # True again only for somebody new: the worker that asks cannot wait for itself.
         return bool(self.threads.copy() - joined or self._unlisted(joined))
 
