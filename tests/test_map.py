@@ -557,6 +557,33 @@ class TestWindow:
         peaks = [_peak(count) for count in (20_000, 200_000)]
         assert peaks[1] <= peaks[0] * 1.05
 
+    def test_a_burst_gets_workers_enough(self) -> None:
+        """Items that are added at once, and wait for each other, with fewer workers than may be."""
+        together = threading.Barrier(4)
+
+        def task(number):
+            return number if number < 4 else bool(together.wait(SECONDS)) or True
+
+        with PoolExecutor(4) as executor:
+            results = executor.map(task, iter(range(8)), buffersize=4)
+            executor.drain(SECONDS)
+            assert list(results) == [0, 1, 2, 3, True, True, True, True]
+
+    def test_outsider_takes_an_item(self) -> None:
+        """Whoever takes one sees to it that somebody looks for those behind it."""
+        with PoolExecutor(1) as executor:
+            results = executor.map(noop, itertools.count(), buffersize=3)
+            executor.drain(SECONDS)
+            taken = []
+            thread = threading.Thread(target=lambda: taken.append(executor._work_queue.get()))
+            thread.start()  # parks after the worker, so it is called first
+            until(lambda: executor._idle_semaphore._value == 2)
+            assert [next(results) for _ in range(3)] == [0, 1, 2]
+            thread.join(SECONDS)
+            until(lambda: executor.stats().queued == 0)
+            taken[0].run()
+            assert [next(results) for _ in range(3)] == [3, 4, 5]
+
     def test_concurrent_windows(self) -> None:
         switch = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
@@ -621,6 +648,62 @@ class TestChunks:
                 results = executor.map(noop, range(6), chunksize=3)
                 executor._work_queue.get_nowait().run()
             assert list(results) == list(range(6))
+
+    def test_counts_items_of_a_broken_pool(self) -> None:
+        gate = threading.Event()
+
+        def fail():
+            gate.wait(SECONDS)
+            raise LookupError
+
+        executor = PoolExecutor(1, initializer=fail)
+        results = executor.map(noop, range(20), chunksize=6)
+        gate.set()
+        with pytest.raises(BrokenThreadPool):
+            next(results)
+        executor.shutdown()
+        stats = executor.stats()
+        assert (stats.submitted, stats.failed) == (20, 20)
+
+    def test_struck_from_outside(self, caplog) -> None:
+        """A worker that is struck between the items of a chunk: what was run is not lost."""
+        import ctypes
+
+        started = threading.Event()
+        caplog.set_level(logging.CRITICAL + 1)  # that a worker died is no news here
+        with PoolExecutor(1) as executor:
+            worker = executor.submit(threading.get_ident).result(SECONDS)
+            executor.submit(started.set)
+            results = executor.map(time.sleep, [0.05, 0.2], chunksize=2)
+            assert started.wait(SECONDS)
+            time.sleep(0.1)  # into the second sleep, which nothing tells
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(worker), ctypes.py_object(SystemExit)
+            )
+            assert list(results) == [None, None]
+            assert executor.submit(int).result(SECONDS) == 0
+            stats = rest(executor)
+            assert stats.submitted == stats.completed + stats.failed + stats.cancelled == 5
+
+    def test_shutdown_in_the_middle_of_a_chunk(self) -> None:
+        gate, ran = threading.Event(), []
+
+        def task(number):
+            ran.append(number)
+            gate.wait(SECONDS)
+            return number
+
+        executor = PoolExecutor(1)
+        results = executor.map(task, range(10), chunksize=4)
+        until(lambda: ran)
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.set()
+        executor.shutdown()
+        assert next(results) == 0
+        with pytest.raises(concurrent.futures.CancelledError):
+            next(results)
+        stats = executor.stats()
+        assert (stats.submitted, stats.completed, stats.cancelled) == (10, 1, 9)
 
     def test_is_an_iterator(self) -> None:
         with PoolExecutor(1) as executor:

@@ -75,6 +75,9 @@ class ChunkedBatch(Batch[T]):
     def _run(self, claim: Claim) -> bool:
         """Run the items of the chunk whose share the worker has."""
         outcomes: list[Any] = []
+        settled: tuple[list[Any], bool] | None = None
+        put = None if self._finished is None else self._finished.put
+        number = BETWEEN
         try:
             for number in map(deque.popleft, (self._numbers,)):
                 claim.item = number
@@ -86,20 +89,27 @@ class ChunkedBatch(Batch[T]):
                     raise
                 ran = len(outcomes)
                 _fill_up(outcomes, size)
-                settled = outcomes, failed > 0 or ran < size
                 self._take(number)
+                settled = outcomes, failed > 0 or ran < size
                 claim.item = BETWEEN
                 claim.completed += ran - failed
                 claim.failed += failed
                 claim.cancelled += size - ran
-                self._settle(number, settled)
+                if put is not None:
+                    put(settled)
+                else:
+                    self._settle(number, settled)
         except IndexError:
             claim.item = BETWEEN
             claim.cancelled += 1  # closed
+        except BaseException:
+            # Raised into this thread; it can strike where calls begin and return.
+            if claim.item == BETWEEN and settled is not None and put is None:
+                self._settle(number, settled)
+            raise
         finally:
             # The traceback of what an item raised holds this frame.
-            outcomes = settled = []  # type: ignore[assignment]  # nothing
-            del self
+            del self, outcomes, settled, put
         claim.item = None
         return False
 
