@@ -342,8 +342,8 @@ class TestFailures:
         with pool(1) as executor:
             with pytest.raises(LookupError):
                 list(getattr(executor, method)(ran.append, items(), **words))
-        assert ran == list(range(len(ran)))
-        assert len(ran) >= 2, "those whose results were taken"
+        assert ran[:2] == [0, 1], "those whose results were taken"
+        assert ran == sorted(ran)
 
     def test_failing_initializer(self) -> None:
         gate = threading.Event()
@@ -663,7 +663,8 @@ class TestChunks:
             next(results)
         executor.shutdown()
         stats = executor.stats()
-        assert (stats.submitted, stats.failed) == (20, 20)
+        # Those behind the first may be cancelled by the iterator, which has ended.
+        assert stats.submitted == stats.failed + stats.cancelled == 20
 
     def test_struck_from_outside(self, caplog) -> None:
         """A worker that is struck between the items of a chunk: what was run is not lost."""
