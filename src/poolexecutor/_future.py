@@ -99,20 +99,21 @@ class Arrival:
     """A done-callback of our own, called at most once, and in the child of a fork, too.
 
     Args:
-        append: Gets the future; called by whoever calls this first, in one step with finding out.
+        append: Gets the future; whoever pops it here calls it.
         ring: Called after it.
     """
 
-    __slots__ = ("_append", "_once", "_ring")
+    __slots__ = ("_append", "_ring")
 
     def __init__(self, append: Callable[[Any], object], ring: Callable[[], object]) -> None:
-        self._once = [None]
-        self._append = append
+        self._append = [append]
         self._ring = ring
 
     def __call__(self, future: Any) -> None:
         try:
-            next(zip(map(list.pop, (self._once,)), map(self._append, (future,)), strict=False))
+            # A loop, since nothing can strike between its step and the next call.
+            for append in map(list.pop, (self._append,)):
+                append(future)
         except IndexError:
             pass
         finally:

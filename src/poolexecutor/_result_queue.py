@@ -24,8 +24,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
 from . import _lifecycle
 from ._bell import Bell
@@ -34,11 +33,13 @@ from ._sizing import checked_count, checked_seconds
 from .errors import NoResultsPending, NoWorkersAvailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_ONE: Final = (None,)
+_LAST: Final = (-1,)
 
 
 class ResultQueue(Generic[T]):
@@ -77,10 +78,16 @@ class ResultQueue(Generic[T]):
             RuntimeError, BrokenExecutor: From the executor, which does not take it.
         """
         arrival = Arrival(self._finished.append, self._news.ring_once)
-        taken: list[None] = []  # an entry while nobody but this submission accounts for it
+        taken = False  # whether it has an entry in `_outstanding`, and a credit
         future: Future[T] | None = None
         try:
-            self._take_credit(taken)
+            while not taken:
+                try:
+                    # A loop, since nothing can strike between its step and the storing.
+                    for _ in map(self._outstanding.append, self._credit()):
+                        taken = True
+                except IndexError:
+                    self._room.wait_until(self._has_room, None)
             future = self._executor.submit(fn, *args, **kwargs)
             future.add_done_callback(arrival)
             if future.done():
@@ -94,21 +101,13 @@ class ResultQueue(Generic[T]):
             raise
         return future
 
-    def _take_credit(self, taken: list[None]) -> None:
-        credits = self._credits
-        while True:
-            paid = (None,) if credits is None else map(credits.pop, (-1,))
-            one = (None,)
-            steps = zip(
-                paid, map(self._outstanding.append, one), map(taken.append, one), strict=False
-            )
-            try:
-                next(steps)
-            except IndexError:
-                assert credits is not None
-                self._room.wait_until(lambda: credits[:1], None)
-            else:
-                return
+    def _credit(self) -> Iterable[None]:
+        """Of which the first is a credit; IndexError if there is none."""
+        return _ONE if self._credits is None else map(self._credits.pop, _LAST)
+
+    def _has_room(self) -> list[None]:
+        assert self._credits is not None
+        return self._credits[:1]
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -154,20 +153,26 @@ class ResultQueue(Generic[T]):
             del future  # not to be kept while the next one is waited for
 
     def _take_finished(self) -> Future[T]:
+        """The first of those that have finished, with its entry in `_outstanding`.
+
+        Raises:
+            IndexError: There is none.
+        """
+        outstanding, credits = self._outstanding, self._credits
         finished: Iterator[Future[T]] = map(deque.popleft, (self._finished,))
-        both = zip(finished, map(self._outstanding.pop, (-1,)), strict=False)
+        entries: Iterator[None] = map(outstanding.pop, _LAST)
+        if credits is not None:
+            entries = map(credits.append, entries)
         future: Future[T] | None = None
         try:
-            for future, _ in self._settled(both):  # noqa: B007  # no call before it is stored
-                self._tell()
-        except IndexError:
-            raise
+            for future, _ in zip(finished, entries, strict=False):  # noqa: B007  # see submit
+                if credits is not None or not outstanding[:1]:
+                    self._tell()
         except BaseException:
             if future is not None:  # interrupted: it is there for the next one
                 self._put_back(future)
             raise
-        assert future is not None
-        return future
+        return future  # type: ignore[return-value]  # else IndexError
 
     def _put_back(self, future: Future[T]) -> None:
         self._outstanding.append(None)
@@ -181,15 +186,9 @@ class ResultQueue(Generic[T]):
 
     def _settle_account(self) -> None:
         """Of a submission that raises."""
-        for _ in self._settled(map(self._outstanding.pop, (-1,))):
+        entry = map(self._outstanding.pop, _LAST)
+        for _ in entry if self._credits is None else map(self._credits.append, entry):
             self._tell()
-
-    def _settled(self, steps: Iterator[Any]) -> Iterator[Any]:
-        """The next of `steps`, which takes one out that is outstanding, with its credit."""
-        if self._credits is None:
-            return steps
-        pay = map(self._credits.append, (None,))
-        return map(itemgetter(0), zip(steps, pay, strict=False))
 
     def _tell(self) -> None:
         """One that was outstanding is not so any more."""
