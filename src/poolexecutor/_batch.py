@@ -136,6 +136,7 @@ class Batch(Generic[T]):
         self._items: Any = {} if window else []
         self._numbers: deque[int] = deque()
         self._outcomes: dict[int, Any] = {}
+        self._failures: list[int] = []  # entered before the outcome is there
         self._finished: queue.SimpleQueue[Any] | None = None if ordered else queue.SimpleQueue()
         self._is_closed = False
         self._is_orphaned = False
@@ -187,15 +188,16 @@ class Batch(Generic[T]):
     # --- out ----------------------------------------------------------------------------------
 
     def outcome(self, number: int, deadline: float | None) -> Any:
-        """What became of an item, when it is there: its result, or a `Failure`.
+        """What an item gave, when it is there. As `await_outcome`."""
+        self.await_outcome(number, deadline)
+        return self._outcomes.pop(number)
+
+    def await_outcome(self, number: int, deadline: float | None) -> None:
+        """Wait until it is known what an item gave; raise what it raised.
 
         Raises:
             TimeoutError: It was not there at the deadline.
         """
-        found = self._outcomes.pop(number, _MISSING)
-        return self._await(number, deadline) if found is _MISSING else found
-
-    def _await(self, number: int, deadline: float | None) -> Any:
         sleeper = threading.Lock()
         sleeper.acquire()
         self._sleeper = sleeper
@@ -203,8 +205,11 @@ class Batch(Generic[T]):
             remaining = -1 if deadline is None else max(0.0, deadline - time.monotonic())
             if not sleeper.acquire(True, remaining):
                 raise _base.TimeoutError
-        found = self._outcomes.pop(number)
-        return _orphaned() if found is sleeper else found
+        found = self._outcomes[number]
+        if found is sleeper:
+            _orphaned().reraise()
+        if type(found) is Failure:
+            self._outcomes.pop(number).reraise()
 
     def next_outcome(self, deadline: float | None) -> Any:
         """The outcome that came first of those not yet taken, likewise."""
@@ -276,6 +281,7 @@ class Batch(Generic[T]):
                             result = fn(*item) if spread else fn(item)
                         except BaseException as error:
                             result = Failure(error)
+                            self._failures.append(number)
                             claim.item = BETWEEN
                             claim.failed += 1
                         else:
@@ -318,6 +324,8 @@ class Batch(Generic[T]):
         sleeper.release()
 
     def _settle(self, number: int, outcome: Any) -> None:
+        if type(outcome) is Failure:
+            self._failures.append(number)
         if self._finished is not None:
             self._finished.put(outcome)
         elif self._outcomes.setdefault(number, outcome) is not outcome:
@@ -421,19 +429,16 @@ def results(batch: Batch[T], numbers: Iterable[int], deadline: float | None) -> 
         numbers: Of the items, as they are wanted.
         deadline: By the monotonic clock.
     """
-    # As batch.outcome, without the call.
-    pop = batch._outcomes.pop
+    # As batch.outcome, without the call. No reference to a result may stay while the consumer has
+    # it. Whoever finds an outcome there finds that it is a failure, too: that was entered before.
+    outcomes, failures = batch._outcomes, batch._failures
+    take = outcomes.pop
     try:
         for number in numbers:
-            found = pop(number, _MISSING)
-            if found is _MISSING:
-                found = batch._await(number, deadline)
-            if type(found) is Failure:
-                found.reraise()
-            # No reference to the result may stay while the consumer has it.
-            yield (found, found := None)[0]
+            if number not in outcomes or failures:
+                batch.await_outcome(number, deadline)
+            yield take(number)
     finally:
-        found = None
         batch.close()
 
 

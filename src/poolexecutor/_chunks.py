@@ -38,7 +38,7 @@ class ChunkedBatch(Batch[T]):
 
     def cut(self, items: Sequence[Any], size: int) -> int:
         """Take chunks of `size` items; how many. Their shares are for the caller to queue."""
-        chunks = [items[at : at + size] for at in range(0, len(items), size)]
+        chunks = [list(items[at : at + size]) for at in range(0, len(items), size)]
         self._sizes.extend(map(len, chunks))
         return self.add_all(chunks)
 

@@ -596,7 +596,8 @@ class PoolExecutor(StandardExecutor):
         size: int,
     ) -> None:
         if all(type(iterable) in _WHOLE for iterable in iterables):
-            self.__offer(batch, batch.cut(list(items), size))
+            sequence: Any = items if type(items) in _SEQUENCES else list(items)
+            self.__offer(batch, batch.cut(sequence, size))
         else:
             items = iter(items)
             while chunk := list(islice(items, size)):
@@ -880,7 +881,8 @@ class PoolExecutor(StandardExecutor):
 
 _SUBMIT = PoolExecutor.submit
 # Reading these runs no code of others, so they are read to their end first.
-_WHOLE = frozenset([list, tuple, range, str, bytes, bytearray, dict, set, frozenset])
+_SEQUENCES = frozenset([list, tuple, range])
+_WHOLE = _SEQUENCES | frozenset([str, bytes, bytearray, dict, set, frozenset])
 
 
 def _request(
