@@ -139,6 +139,8 @@ class WorkQueue:
             leave_queue(request, getattr(request, "_pe_leave", []))
             self._workforce.changes.ring()  # the queue may be empty now
             return _as_item(request)
+        except queue.Empty:
+            raise
         except BaseException:
             if slot:  # interrupted: it keeps its turn
                 self._workforce.requests.put_back(slot[-1])
