@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -825,6 +826,29 @@ class TestWorkers:
             )
             assert list(executor.map(noop, range(3))) == list(range(3))
             assert len(seen) == 3
+
+    def test_plain_way_for_a_submit_patched_in_place(self, monkeypatch) -> None:
+        """As ddtrace does it, with our class in the standard one's place."""
+        ours = PoolExecutor.submit
+        original = types.FunctionType(
+            ours.__code__, ours.__globals__, ours.__name__, ours.__defaults__, ours.__closure__
+        )
+        seen = []
+
+        def submit(self, fn, /, *args, **kwargs):
+            return type(self).patch(self, fn, *args, **kwargs)
+
+        def patch(self, fn, /, *args, **kwargs):
+            seen.append(fn)
+            return original(self, fn, *args, **kwargs)
+
+        assert not ours.__code__.co_freevars, "else the code put in its place needs as many"
+        monkeypatch.setattr(PoolExecutor, "patch", patch, raising=False)
+        monkeypatch.setattr(ours, "__code__", submit.__code__)
+        with PoolExecutor(1) as executor:
+            assert list(executor.map(noop, range(3))) == [0, 1, 2]
+            assert list(executor.options(priority=1).map(noop, range(3))) == [0, 1, 2]
+        assert len(seen) == 6
 
     def test_plain_way_while_submit_is_patched(self, monkeypatch) -> None:
         standard = ThreadPoolExecutor.submit

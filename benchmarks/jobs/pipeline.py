@@ -34,7 +34,7 @@ WORD = re.compile(r"[A-Za-z_]\w*")
 def records() -> Iterator[dict[str, object]]:
     """A record for each line of the standard library's own modules."""
     library = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(library.glob("*.py")):
+    for path in sorted(filter(Path.is_file, library.glob("*.py"))):  # no dangling links
         text = path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), 1):
             yield {"file": path.name, "line": number, "words": WORD.findall(line)}

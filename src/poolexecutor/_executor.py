@@ -229,7 +229,7 @@ class PoolExecutor(StandardExecutor):
     ) -> Future[T]:
         """For a view: `submit` with options."""
         workforce = self.__own_workforce("options")
-        if type(self).submit is not _SUBMIT or "submit" in self.__dict__:
+        if _has_own_submit(self):
             return self.__carry(options, fn, args, kwargs)
         if not Verdict.renew():
             return self.__submit_patched(options, fn, args, kwargs)
@@ -533,8 +533,7 @@ class PoolExecutor(StandardExecutor):
         return (
             self.__workforce.is_open
             and not self.__is_special
-            and type(self).submit is _SUBMIT
-            and "submit" not in self.__dict__
+            and not _has_own_submit(self)
             and Verdict.renew()
             and not starts_threads_its_own_way()
         )
@@ -880,6 +879,18 @@ class PoolExecutor(StandardExecutor):
 
 
 _SUBMIT = PoolExecutor.submit
+_SUBMIT_CODE = _SUBMIT.__code__
+
+
+def _has_own_submit(executor: PoolExecutor) -> bool:
+    """Whether its `submit` is another one than ours: a subclass's, or patched, perhaps in place."""
+    return (
+        type(executor).submit is not _SUBMIT
+        or _SUBMIT.__code__ is not _SUBMIT_CODE
+        or "submit" in executor.__dict__
+    )
+
+
 # Reading these runs no code of others, so they are read to their end first.
 _SEQUENCES = frozenset([list, tuple, range])
 _WHOLE = _SEQUENCES | frozenset([str, bytes, bytearray, dict, set, frozenset])
