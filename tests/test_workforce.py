@@ -150,7 +150,7 @@ class TestFewer:
         crew.workforce.resize(lambda _: Bounds(2))
         crew.step_all()
         assert crew.workforce.workers == {third, fourth}
-        assert not crew.workforce.is_shrinking
+        assert not crew.workforce.is_alert
 
     def test_a_busy_one_leaves_after_its_task(self) -> None:
         crew = Crew(2)
@@ -176,7 +176,7 @@ class TestFewer:
         crew.workforce.resize(lambda _: Bounds(4))
         crew.step_all()
         assert counts(crew) == (4, 4, 0)
-        assert not crew.workforce.is_shrinking
+        assert not crew.workforce.is_alert
 
     @pytest.mark.parametrize("limit", [0, 1])
     def test_fewer_while_one_is_being_started(self, limit) -> None:

@@ -33,7 +33,12 @@ taking the number nothing happens. Where that is not so, without the GIL and bef
 who take call.) Each side publishes before it looks: the item, then `_numbers`; the taking, then the
 queue.
 
-The queue, the counts and `is_shrinking` belong to the workforce; user code runs under no lock.
+A task that iterates over a map of its own pool runs the item that it waits for itself, if nobody
+has taken it: it takes its number, and then a share out of the queue. Where that is not to be had at
+once a share is *spent*: it lies there with no item, and whoever takes it is told so by an entry in
+`_spent`, put in before the number is taken out.
+
+The queue, the counts and `is_alert` belong to the workforce; user code runs under no lock.
 """
 
 from __future__ import annotations
@@ -45,19 +50,21 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import CancelledError, _base
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 from . import _lifecycle
 from ._future import BETWEEN, Failed, Unretrieved, mark_cancellation
 from ._request import WorkRequest
+from ._stats import Tally
+from ._waiting import worker_of_this_thread
 from .errors import BrokenThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ._future import Claim
-    from ._stats import Tally
 
 T = TypeVar("T")
 
@@ -70,7 +77,7 @@ _FORKED = "the process was forked; what was submitted before the fork runs in th
 class Crew(Protocol):
     """What a batch asks of the workers' common affairs; see `_workforce`."""
 
-    is_shrinking: bool
+    is_alert: bool
 
     def count(self, tally: Tally) -> None: ...
     def summon_somebody(self) -> None: ...
@@ -82,6 +89,8 @@ class Queue(Protocol):
     requests: deque[Any]
 
     def has_requests(self) -> bool: ...
+    def remove_if_short(self, request: Any) -> bool: ...
+    def add_uneven(self, batch: Any) -> None: ...
 
 
 class Failure:
@@ -140,6 +149,7 @@ class Batch(Generic[T]):
         self._finished: queue.SimpleQueue[Any] | None = None if ordered else queue.SimpleQueue()
         self._is_closed = False
         self._is_orphaned = False
+        self._spent: list[None] = []  # an entry for each share that will find no item
         self._sleeper: Any = None  # the lock of a consumer that waits
         _lifecycle.register(self)
 
@@ -198,6 +208,17 @@ class Batch(Generic[T]):
         Raises:
             TimeoutError: It was not there at the deadline.
         """
+        worker = worker_of_this_thread()
+        sleep = partial(self._await_outcome, number, deadline)
+        if worker is None:
+            sleep()
+        else:
+            worker.wait(sleep, deadline, _Item(self, number), partial(self._is_there, number))
+
+    def _is_there(self, number: int) -> bool:
+        return number in self._outcomes and self._outcomes.get(number) is not self._sleeper
+
+    def _await_outcome(self, number: int, deadline: float | None) -> None:
         sleeper = threading.Lock()
         sleeper.acquire()
         self._sleeper = sleeper
@@ -213,6 +234,15 @@ class Batch(Generic[T]):
 
     def next_outcome(self, deadline: float | None) -> Any:
         """The outcome that came first of those not yet taken, likewise."""
+        finished = self._finished
+        assert finished is not None
+        worker = worker_of_this_thread()
+        if worker is None:
+            return self._next_outcome(deadline)
+        sleep = partial(self._next_outcome, deadline)
+        return worker.wait(sleep, deadline, self, lambda: not finished.empty())
+
+    def _next_outcome(self, deadline: float | None) -> Any:
         assert self._finished is not None
         if deadline is None:
             return self._finished.get()
@@ -294,9 +324,10 @@ class Batch(Generic[T]):
                         break
                 except IndexError:
                     claim.item = BETWEEN
-                    claim.cancelled += 1  # closed
+                    if not self._is_spent():
+                        claim.cancelled += 1  # closed
                 item, result = None, _MISSING
-                if crew.is_shrinking:
+                if crew.is_alert:
                     break
         except IndexError:
             pass  # the queue is empty
@@ -341,12 +372,17 @@ class Batch(Generic[T]):
         return True
 
     def replace(self, slot: list[Any]) -> bool:
-        """Have `slot`, in which a share is, have a request for an item instead."""
+        """Have `slot`, in which a share is, have a request for an item instead.
+
+        False if the share is spent.
+        """
         hand: list[int] = []  # the number, in one step with taking it
         try:
             for _ in map(hand.append, map(deque.popleft, (self._numbers,))):
                 slot[0] = self._request(hand[0])
         except IndexError:
+            if self._is_spent():
+                return False
             closed: WorkRequest[T] = WorkRequest(self._fn, (), {})
             closed.cancel()
             slot[0] = closed
@@ -366,8 +402,87 @@ class Batch(Generic[T]):
         request.add_done_callback(lambda future: self._settle(number, outcome_of(future)))
         return request
 
+    # --- what a worker asks of it whose task waits for it; see `_waiting.Awaited` ----------------
+
+    def _waits_in(self, requests: Any) -> bool:
+        return self._queue is requests and bool(self._numbers)
+
+    def _help(self, worker: Any) -> bool:
+        return self.help_with(worker, None)
+
+    def has_not_begun(self, number: int) -> bool:
+        """Whether nobody has taken this item, which has not been taken back either."""
+        try:
+            return self._numbers[0] <= number
+        except IndexError:
+            return False
+
+    def help_with(self, worker: Any, number: int | None) -> bool:
+        """Have `worker` run this item, or the next one if None; False if it is not to be had."""
+        if self._queue is not worker.requests:
+            return False
+        numbers, hand = self._numbers, []  # type: ignore[var-annotated]  # of int, or None
+        # It stays in `hand` in one step with its taking.
+        taking = (
+            map(deque.popleft, (numbers,))
+            if number is None
+            else map(deque.remove, (numbers,), (number,))
+        )
+        self._spent.append(None)
+        request: WorkRequest[Any] | None = None
+        try:
+            for _ in map(hand.append, taking):
+                number = hand[0] if number is None else number
+                request = self._request_to_help(number)
+        except (IndexError, ValueError):
+            self._unspend()
+            return False
+        except BaseException:
+            if hand and request is None:
+                numbers.appendleft(hand[0] if number is None else number)  # interrupted
+                self._unspend()
+            raise
+        assert number is not None
+        self._take(number)
+        if self._queue.remove_if_short(self):
+            self._unspend()
+        else:
+            self._queue.add_uneven(self)
+        if self._is_window:
+            self._call_another()
+        try:
+            return worker.run_awaited(request)  # type: ignore[no-any-return]  # a bool
+        finally:
+            del request  # what it raised may hold this frame
+
+    def _request_to_help(self, number: int) -> WorkRequest[Any]:
+        return self._request(number)
+
+    def _is_spent(self) -> bool:
+        """For one who has a share and finds no item: whether that was to be expected."""
+        try:
+            self._spent.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _unspend(self) -> None:
+        if not self._is_spent():
+            # Somebody whose item was dropped has taken it for this one.
+            self._crew.count(Tally(cancelled=1))
+
+    def surplus(self) -> int:
+        """How many more items wait than shares do."""
+        return -len(self._spent)
+
+    def stop(self) -> None:
+        """Start nothing more of what a worker has: nothing, but for chunks."""
+
     def _has_ended(self) -> bool:
         return True  # `claim.item` tells
+
+    def _is_helped(self) -> bool:
+        return False  # `surplus` tells
 
     def cancelled(self) -> bool:
         return self._is_closed
@@ -402,6 +517,22 @@ class Batch(Generic[T]):
 
     def before_exit(self) -> None:
         """Nothing: the pool finishes what is queued."""
+
+
+class _Item:
+    """One item of a batch, to a task that waits for it."""
+
+    __slots__ = ("_batch", "_number")
+
+    def __init__(self, batch: Batch[Any], number: int) -> None:
+        self._batch = batch
+        self._number = number
+
+    def _waits_in(self, requests: Any) -> bool:
+        return self._batch._waits_in(requests) and self._batch.has_not_begun(self._number)
+
+    def _help(self, worker: Any) -> bool:
+        return self._batch.help_with(worker, self._number)
 
 
 def outcome_of(future: Any) -> Any:

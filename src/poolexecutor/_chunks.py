@@ -52,9 +52,9 @@ class ChunkedBatch(Batch[T]):
         try:
             first, last = self._numbers[0], self._numbers[-1]
         except IndexError:
-            return 0
+            return super().surplus()
         sizes = self._sizes[first : last + 1]
-        return sum(sizes) - len(sizes)
+        return sum(sizes) - len(sizes) + super().surplus()
 
     def stop(self) -> None:
         """Have the chunks that are being run end after the item that is being run."""
@@ -101,7 +101,8 @@ class ChunkedBatch(Batch[T]):
                     self._settle(number, settled)
         except IndexError:
             claim.item = BETWEEN
-            claim.cancelled += 1  # closed
+            if not self._is_spent():
+                claim.cancelled += 1  # closed
         except BaseException:
             # Raised into this thread; it can strike where calls begin and return.
             if claim.item == BETWEEN and settled is not None and put is None:
@@ -134,7 +135,10 @@ class ChunkedBatch(Batch[T]):
             claim.failed += self._sizes[number] - 1
         return super()._abandon(claim, error)
 
-    def _request(self, number: int) -> WorkRequest[Any]:
+    def _request_to_help(self, number: int) -> WorkRequest[Any]:
+        return self._request(number, counts=True)
+
+    def _request(self, number: int, counts: bool = False) -> WorkRequest[Any]:
         chunk, size, ran = self._items[number], self._sizes[number], []
 
         def run() -> Any:
@@ -143,6 +147,8 @@ class ChunkedBatch(Batch[T]):
             failed = run_chunk(self._fn, self._spread, chunk, outcomes, size)
             missing = size - len(outcomes)
             _fill_up(outcomes, size)
+            if counts:  # it counts as one that was completed
+                self._crew.count(Tally(size - failed - missing - 1, failed, missing))
             return outcomes, failed + missing > 0
 
         def settle(request: Any) -> None:

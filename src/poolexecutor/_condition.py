@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ._waiting import Waiters
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ class ConditionMethods:
     # No `__init__`, which would cost more than the rest: who makes one sets these.
     __slots__ = ()
 
-    future_waiters: list[Any]  # those of the future, for `wait` and `as_completed`
+    future_waiters: Waiters  # those of the future, for `wait` and `as_completed`
     sleepers: deque[Any] | None  # the condition's own; None until somebody waits
     log: Sequence[Any]  # the future's, until it is done: there it would be a cycle
 
@@ -63,6 +65,11 @@ class ConditionMethods:
         """As `notify_all`, for those in `wait` only; for the future, which wakes others itself."""
         if self.sleepers:
             threading.Condition.notify(self, len(self.sleepers))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """The future is done: what leads back to it goes."""
+        self.log = ()  # type: ignore[misc]  # a slot of the classes that are made
+        self.future_waiters.future = None
 
 
 def _over(lock_type: type) -> Any:

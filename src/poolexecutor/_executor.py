@@ -19,8 +19,8 @@ from ._request import BoundedRequest, OptionedRequest, WorkRequest, leave_queue,
 from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
 from ._view import View
+from ._waiting import worker_of_this_thread
 from ._work_queue import IdleCount, WorkQueue, call_of
-from ._worker import worker_of_this_thread
 from ._workforce import INITIALIZER_FAILED, Workforce
 from .errors import BrokenThreadPool
 
@@ -207,10 +207,10 @@ class PoolExecutor(StandardExecutor):
             return self.__submit_carried(self.__submit_specially, fn, args, kwargs)  # type: ignore[return-value]  # a PoolFuture
         request = WorkRequest(fn, args, kwargs)
         try:
-            requests = workforce.requests
+            request._pe_home = requests = workforce.requests
             requests.append(request)
             # As requests.has_idle() and summon(), without the calls.
-            if requests.idle[-1:] or len(workforce.workers) < workforce.bounds.limit:
+            if requests.idle[-1:] or len(workforce.active) < workforce.bounds.limit:
                 self._adjust_thread_count()
             if not workforce.is_open or _thread._shutdown:
                 self.__look_again(request)
@@ -310,10 +310,11 @@ class PoolExecutor(StandardExecutor):
         try:
             if workforce.admission is not None and not workforce.admit(request):
                 return request
-            requests = workforce.requests
+            request._pe_home = requests = workforce.requests
             requests.put(request)
             request._pe_is_queued = True
             if workforce.requests is not requests:
+                request._pe_home = workforce.requests
                 workforce.requests.put(request)  # a signal handler has forked; this is the child
             self._adjust_thread_count()
             if not workforce.is_open or _thread._shutdown:
@@ -414,6 +415,7 @@ class PoolExecutor(StandardExecutor):
             request = _request(options, *call_of(item)) if made else first
             made[item.future] = request
             relay(item.future, request, *call_of(item))
+            request._pe_home = workforce.requests
             workforce.requests.put(request)
             request._pe_is_queued = True
 
@@ -566,7 +568,7 @@ class PoolExecutor(StandardExecutor):
         )
         numbers: Iterable[int]
         if isinstance(batch, ChunkedBatch):
-            workforce.requests.add_chunked(batch)
+            workforce.requests.add_uneven(batch)
             self.__feed_chunks(batch, iterables, items, chunksize)
             return _chunked_results(batch, ordered, deadline)
         if buffersize is not None:
@@ -615,7 +617,7 @@ class PoolExecutor(StandardExecutor):
             for _ in range(count):
                 if not batch.has_items():
                     break
-                if not requests.idle[-1:] and len(workforce.workers) >= workforce.bounds.limit:
+                if not requests.idle[-1:] and len(workforce.active) >= workforce.bounds.limit:
                     break
                 self._adjust_thread_count()
             if not workforce.is_open or _thread._shutdown:
@@ -940,7 +942,7 @@ def _fed_numbers(
             fed = batch.fed = fed + 1
             if is_next and requests.idle[-1:]:
                 workforce.summon()
-            elif not requests.idle and len(workforce.workers) < workforce.bounds.limit:
+            elif not requests.idle and len(workforce.active) < workforce.bounds.limit:
                 _start_worker(workforce, batch)
             if not workforce.is_open or _thread._shutdown:
                 _look_again(reference, batch)

@@ -53,6 +53,7 @@ from concurrent.futures._base import (
     PENDING,
     RUNNING,
 )
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._condition import (
@@ -65,6 +66,7 @@ from ._condition import (
     other_condition,
 )
 from ._done_callbacks import DoneCallbacks
+from ._waiting import Waiters, deadline_after, left_until, worker_of_this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,14 +85,27 @@ class Claim:
     It takes down how the requests that its owner met have ended.
 
     Attributes:
+        counts: Whether that goes into the books of the pool; who meets the request after it, in
+            the queue where it has stayed, does not count it then.
+        helped: How many of them their owner has run because its task waited for them.
         slot: Where its owner, if it is a worker, has the request that it runs.
         item: What it has of a batch, see `_batch`.
     """
 
-    __slots__ = ("cancelled", "completed", "expired", "failed", "item", "slot")
+    __slots__ = (
+        "cancelled",
+        "completed",
+        "counts",
+        "expired",
+        "failed",
+        "helped",
+        "item",
+        "slot",
+    )
 
-    def __init__(self, slot: list[Any] | None = None) -> None:
-        self.completed = self.failed = self.cancelled = self.expired = 0
+    def __init__(self, slot: list[Any] | None = None, counts: bool = False) -> None:
+        self.completed = self.failed = self.cancelled = self.expired = self.helped = 0
+        self.counts = counts
         self.slot: list[Any] = [] if slot is None else slot
         self.item: int | None = None
 
@@ -196,7 +211,8 @@ class _ConditionOnDemand:
         log = future._pe_log
         usual = threading.RLock is USUAL_RLOCK and threading._CRLock is USUAL_C_RLOCK  # type: ignore[attr-defined]
         mine = FutureCondition() if usual else other_condition()
-        waiters: list[Any] = []
+        waiters = Waiters()
+        waiters.future = future
         mine.future_waiters = waiters
         mine.sleepers = None
         mine.log = log
@@ -303,7 +319,7 @@ class PoolFuture(Future[T]):
                 self._pe_told = frozenset(map(id, self._pe_notices))
                 self._write_down(final)
             condition.notify_sleepers()
-            condition.log = ()
+            condition.close()
 
     def _write_down(self, final: Any) -> None:
         if isinstance(final, ByHand):
@@ -370,7 +386,7 @@ class PoolFuture(Future[T]):
             waiters = [one for one in condition.future_waiters if id(one) not in told]
             self._write_down(final)
             condition.notify_sleepers()
-            condition.log = ()
+            condition.close()
         for waiter in waiters:
             self._tell(waiter)
 
@@ -404,6 +420,16 @@ class PoolFuture(Future[T]):
 
     def _leave(self) -> None:
         """Leave the queue, being settled without having run. For `BoundedRequest`."""
+
+    def _has_ended(self) -> bool:
+        return self._fold()[1] is not None
+
+    def _waits_in(self, requests: Any) -> bool:
+        """See `_waiting.Awaited`. For `WorkRequest`."""
+        return False
+
+    def _help(self, worker: Any) -> bool:
+        return False
 
     # --- the public face ----------------------------------------------------------------------
 
@@ -501,7 +527,24 @@ class PoolFuture(Future[T]):
     # --- waiting ------------------------------------------------------------------------------
 
     def _await(self, timeout: float | None) -> bool:
-        """Sleep until the future is done; False if it was not within `timeout` seconds."""
+        """Wait until the future is done; False if it was not within `timeout` seconds."""
+        if self._state in _FINAL_STATES:
+            return True
+        worker = worker_of_this_thread()
+        if worker is None or (timeout is not None and timeout <= 0):
+            return self._await_asleep(timeout)
+        deadline = deadline_after(timeout)
+        try:
+            return worker.wait(  # type: ignore[no-any-return]  # a bool
+                partial(self._await_until, deadline), deadline, self, self._has_ended
+            )
+        finally:
+            del self  # what was run here may hold this frame, see `result`
+
+    def _await_until(self, deadline: float | None) -> bool:
+        return self._await_asleep(left_until(deadline))
+
+    def _await_asleep(self, timeout: float | None) -> bool:
         if self._state in _FINAL_STATES:
             return True
         sleeper = threading.Lock()

@@ -10,8 +10,11 @@ import queue
 import time
 from collections import deque
 from concurrent.futures import _base
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._waiting import Futures, left_until, worker_of_this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -68,9 +71,11 @@ def map_as_completed(
     items = zip(*iterables, strict=False)
     outstanding: set[Future[T]] = set()
     finished: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+    awaited = Futures()
 
     def add(future: Future[T]) -> None:
         outstanding.add(future)
+        awaited.add(future)
         future.add_done_callback(finished.put)
 
     _submit_all(submitter, fn, islice(items, buffersize), add)
@@ -79,7 +84,7 @@ def map_as_completed(
         if buffersize is not None:
             _submit_all(submitter, fn, islice(items, 1), add)
 
-    return _results_as_completed(outstanding, finished.get, feed, deadline)
+    return _results_as_completed(outstanding, partial(_next, finished, awaited), feed, deadline)
 
 
 def _submit_all(
@@ -115,7 +120,7 @@ def _results(
 
 def _results_as_completed(
     outstanding: set[Future[T]],
-    next_finished: Callable[..., Future[T]],
+    next_finished: Callable[[float | None], Future[T]],
     feed: Callable[[], None],
     deadline: float | None,
 ) -> Generator[T, None, None]:
@@ -128,15 +133,26 @@ def _results_as_completed(
             future.cancel()
 
 
+def _next(
+    finished: queue.SimpleQueue[Future[T]], awaited: Futures, deadline: float | None
+) -> Future[T]:
+    def sleep() -> Future[T]:
+        left = left_until(deadline)
+        return finished.get(left != 0, left)  # up to Python 3.10, a time-out of 0 is without limit
+
+    worker = worker_of_this_thread()
+    if worker is None or not finished.empty():
+        return sleep()
+    return worker.wait(sleep, deadline, awaited, lambda: not finished.empty())  # type: ignore[no-any-return]
+
+
 def _take(
-    next_finished: Callable[..., Future[T]], outstanding: set[Future[T]], deadline: float | None
+    next_finished: Callable[[float | None], Future[T]],
+    outstanding: set[Future[T]],
+    deadline: float | None,
 ) -> T:
     try:
-        if deadline is None:
-            future = next_finished()
-        else:
-            left = max(0.0, deadline - time.monotonic())
-            future = next_finished(left > 0, left)  # up to Python 3.10, 0 is without limit
+        future = next_finished(deadline)
     except queue.Empty:
         raise _base.TimeoutError from None
     outstanding.discard(future)

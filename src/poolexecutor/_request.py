@@ -15,7 +15,13 @@ What the queue holds must answer to four verbs, whatever it is:
 - ``_orphan(error)``: in the child of a fork, where nobody will run it: settle it with `error`.
 - ``_has_ended()``: whether it is settled.
 - ``_tally()``: how it has ended.
-- ``cancel()``, ``cancelled()``: as a future's; ``_has_expired()``: whether it was not run in time.
+- ``cancel()``, ``cancelled()``: as a future's; ``_has_expired()``: whether it was not run in time;
+  ``_is_helped()``: whether a worker has run it that waited for it, or does so.
+
+A request that a task waits for can be run without being taken out of the queue, since its log
+decides who runs it. Where the queue is short it is taken out, since it may hold a result that
+nobody wants to be kept; where it is long that would take too long, and a worker comes across it
+later, as it does across one that was cancelled.
 """
 
 from __future__ import annotations
@@ -63,6 +69,7 @@ class WorkRequest(PoolFuture[T]):
     """A call to be made and the future of its result."""
 
     _pe_kwargs: dict[str, Any] | None = None
+    _pe_home: Any = None  # the queue into which it was put; None, in no pool's own
 
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # All of it inline: this is the hot path of submit.
@@ -117,16 +124,21 @@ class WorkRequest(PoolFuture[T]):
                 self._settle_own()
 
     def _won(self, claim: Claim) -> bool:
-        log = self._pe_log
-        for event in log[:]:
+        counted = False
+        for event in self._pe_log[:]:
             if event is claim:
                 return True
-            if type(event) is Claim or isinstance(event, (str, ByHand)):
+            if type(event) is Claim:
+                counted = event.counts  # see _run_awaited
+                break
+            if isinstance(event, (str, ByHand)):
                 break
         # Its author may have been interrupted between the event and the waking.
         if self._fold()[1] is not None:
             self._settle()
-        if self._state in _CANCELLED_STATES:
+        if counted:
+            pass
+        elif self._state in _CANCELLED_STATES:
             claim.cancelled += 1
         elif self._has_expired():
             claim.expired += 1
@@ -180,7 +192,7 @@ class WorkRequest(PoolFuture[T]):
                 self._pe_notices = condition.future_waiters[::-1]
                 self._state = FINISHED
             condition.notify_sleepers()
-            condition.log = ()
+            condition.close()
         self._tell_waiters()
 
     def _settle_thoroughly(self) -> None:
@@ -211,8 +223,34 @@ class WorkRequest(PoolFuture[T]):
                 self._settle()
             self._leave()
 
-    def _has_ended(self) -> bool:
-        return self._fold()[1] is not None
+    # --- for those who wait for it in a task --------------------------------------------------
+
+    def _waits_in(self, requests: Any) -> bool:
+        return self._pe_home is requests and self._fold()[:2] == (None, None)
+
+    def _help(self, worker: Any) -> bool:
+        try:
+            return self._waits_in(worker.requests) and worker.run_awaited(self)
+        finally:
+            del self  # what is raised may hold this frame
+
+    def _run_awaited(self, claim: Claim) -> None:
+        """As `_run`, for a worker that has not taken it out of the queue."""
+        home = self._pe_home
+        try:
+            if home is None or home.remove_if_short(self):
+                self._run(claim)
+                return
+            self._pe_log.append(claim)
+            if self._fold()[:2] == (claim, None):
+                mark_cancellation()  # for it lies in the queue, and does not wait
+                self._run(claim)  # whose own claim then stands behind this one
+        finally:
+            del self, home  # what is raised may hold this frame
+
+    def _is_helped(self) -> bool:
+        claim = self._fold()[0]
+        return claim is not None and claim.counts
 
     def _tally(self) -> Tally:
         final = self._fold()[1]
@@ -315,6 +353,11 @@ class OptionedRequest(BoundedRequest[T]):
         if self._is_overdue():
             self._expire()
         super()._run(claim)
+
+    def _run_awaited(self, claim: Claim) -> None:
+        if self._is_overdue():
+            self._expire()
+        super()._run_awaited(claim)
 
     def _is_overdue(self) -> bool:
         return self._pe_deadline is not None and time.monotonic() >= self._pe_deadline
@@ -433,6 +476,8 @@ class ForeignRequest:
 
     def _has_expired(self) -> bool:
         return False
+
+    _is_helped = _has_expired
 
     def _abandon(self, claim: Claim, error: BaseException) -> bool:
         if self.item.future._state == PENDING:

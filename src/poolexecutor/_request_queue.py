@@ -40,7 +40,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._future import cancellation_mark
 from ._ranked import Ranked, entry_of
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._future import Claim
+
+
+_SHORT: Final = 100  # requests, through which one is looked for in some 5 µs
 
 
 class Lock(Protocol):
@@ -71,10 +74,11 @@ class Request(Protocol):
     def cancel(self) -> bool: ...
     def cancelled(self) -> bool: ...
     def _has_expired(self) -> bool: ...
+    def _is_helped(self) -> bool: ...
 
 
-class Chunked(Protocol):
-    """What is asked of a batch whose shares are chunks; see `_chunks`."""
+class Uneven(Protocol):
+    """What is asked of a batch of which not each share is one request; see `_chunks`, `_batch`."""
 
     def surplus(self) -> int: ...
     def stop(self) -> None: ...
@@ -125,7 +129,7 @@ class RequestQueue:
         self._turns = Turn(self.urgent), Turn(self.late)
         self.idle: list[Lock] = []
         self.in_hand: dict[int, list[Request]] = {}  # what `settle_all` has taken out
-        self._chunked: set[weakref.ref[Chunked]] = set()
+        self._uneven: set[weakref.ref[Uneven]] = set()
         self._no_cancelled_since: object = None  # the mark of the time when none was in the queue
         self.append = self.requests.append
         # None is in neither collection, so these iterators never end.
@@ -180,6 +184,10 @@ class RequestQueue:
                 put_turn(turn)
         return removed
 
+    def remove_if_short(self, request: Any) -> bool:
+        """As `remove`, unless so many wait that it would take long."""
+        return self.count() <= _SHORT and self.remove(request)
+
     def taker(self, slot: list[Request]) -> Iterator[None]:
         """An iterator whose `next` moves the first request into `slot`; IndexError if none.
 
@@ -230,8 +238,8 @@ class RequestQueue:
     def count_waiting(self) -> tuple[int, Tally]:
         """How many requests wait that can still be run, and how the others have ended.
 
-        They are only looked through if any future has been cancelled, or has expired, since no
-        such one was found here.
+        They are only looked through if any future has been cancelled, has expired, or was run by
+        one who waited for it, since no such one was found here.
         """
         mark = cancellation_mark()
         if mark is self._no_cancelled_since:
@@ -241,27 +249,28 @@ class RequestQueue:
             return self.count(), Tally()
         cancelled = sum(request.cancelled() for request in waiting)
         expired = sum(request._has_expired() for request in waiting)
-        if not cancelled and not expired:
+        helped = sum(request._is_helped() for request in waiting)
+        if not cancelled and not expired and not helped:
             self._no_cancelled_since = mark
         ended = Tally(cancelled=cancelled, expired=expired)
-        return len(waiting) - cancelled - expired + self._surplus(), ended
+        return len(waiting) - cancelled - expired - helped + self._surplus(), ended
 
-    # --- chunks -------------------------------------------------------------------------------
+    # --- batches ------------------------------------------------------------------------------
 
-    def add_chunked(self, batch: Chunked) -> None:
-        """Make a batch known of which each share is several requests."""
-        self._chunked.add(weakref.ref(batch, self._chunked.discard))
+    def add_uneven(self, batch: Uneven) -> None:
+        """Make a batch known of which not each share is one request."""
+        self._uneven.add(weakref.ref(batch, self._uneven.discard))
 
     def _surplus(self) -> int:
-        return sum(batch.surplus() for batch in self._living_chunked())
+        return sum(batch.surplus() for batch in self._living_uneven())
 
     def stop_chunks(self) -> None:
         """Have the workers start nothing more of the chunks that they run."""
-        for batch in self._living_chunked():
+        for batch in self._living_uneven():
             batch.stop()
 
-    def _living_chunked(self) -> list[Chunked]:
-        return [batch for known in self._chunked.copy() if (batch := known()) is not None]
+    def _living_uneven(self) -> list[Uneven]:
+        return [batch for known in self._uneven.copy() if (batch := known()) is not None]
 
     # --- the idle -----------------------------------------------------------------------------
 

@@ -22,14 +22,15 @@ called; but ours are (`Arrival`), so the child gets the futures of what it will 
 from __future__ import annotations
 
 import queue
-import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
 from . import _lifecycle
 from ._bell import Bell
 from ._future import Arrival
 from ._sizing import checked_count, checked_seconds
+from ._waiting import Futures, deadline_after, left_until, wait_here, worker_of_this_thread
 from .errors import NoResultsPending, NoWorkersAvailable
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class ResultQueue(Generic[T]):
         self._credits: list[None] | None = [None] * maxsize if maxsize else None
         self._room = Bell()
         self._news = Bell()
+        self._submitted_in_tasks = Futures()  # for a task that waits for one of its own pool
         _lifecycle.register(self)
 
     # --- in -----------------------------------------------------------------------------------
@@ -87,9 +89,11 @@ class ResultQueue(Generic[T]):
                     for _ in map(self._outstanding.append, self._credit()):
                         taken = True
                 except IndexError:
-                    self._room.wait_until(self._has_room, None)
+                    wait_here(partial(self._room.wait_until, self._has_room, None))
             future = self._executor.submit(fn, *args, **kwargs)
             future.add_done_callback(arrival)
+            if worker_of_this_thread() is not None:
+                self._submitted_in_tasks.add(future)
             if future.done():
                 arrival(future)  # an interrupt in a callback is logged, and this one not called
         except BaseException:
@@ -125,7 +129,7 @@ class ResultQueue(Generic[T]):
             TypeError, ValueError: `timeout` is no time.
         """
         timeout = checked_seconds("timeout", timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         while True:
             try:
                 return self._take_finished()
@@ -135,7 +139,7 @@ class ResultQueue(Generic[T]):
                 raise NoResultsPending("all that were submitted have been taken")
             if not block:
                 raise queue.Empty
-            if not self._wait(None if deadline is None else deadline - time.monotonic()):
+            if not self._wait(deadline):
                 raise queue.Empty
 
     def get_nowait(self) -> Future[T]:
@@ -199,7 +203,15 @@ class ResultQueue(Generic[T]):
             if self._credits is not None:
                 self._room.ring_once()
 
-    def _wait(self, timeout: float | None) -> bool:
+    def _wait(self, deadline: float | None) -> bool:
+        worker = worker_of_this_thread()
+        if worker is None or left_until(deadline) == 0:
+            return self._sleep(deadline)
+        sleep, awaited = partial(self._sleep, deadline), self._submitted_in_tasks
+        return worker.wait(sleep, deadline, awaited, self._has_news)  # type: ignore[no-any-return]
+
+    def _sleep(self, deadline: float | None) -> bool:
+        timeout = left_until(deadline)
         stalls: Any = getattr(self._executor, "_pe_stalls", None)
         if stalls is None:
             return self._news.wait_until(self._has_news, timeout)

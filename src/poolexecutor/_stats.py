@@ -14,6 +14,7 @@ class Tally(NamedTuple):
     cancelled: int = 0
     refused: int = 0
     expired: int = 0
+    helped: int = 0  # of the first two, by workers that waited for them
 
     @property
     def accepted(self) -> int:
@@ -32,6 +33,7 @@ class Tally(NamedTuple):
             self.cancelled + other.cancelled,
             self.refused + other.refused,
             self.expired + other.expired,
+            self.helped + other.helped,
         )
 
 
@@ -45,7 +47,7 @@ class PoolStats:
     Attributes:
         workers: Threads that there are.
         idle: Those that wait for work.
-        busy: Those that run a task.
+        busy: Those that run a task, but for `blocked`.
         queued: Requests that wait for a worker.
         max_workers: How many threads there may be; 0 while the pool is paused.
         min_workers: How many are kept though idle.
@@ -57,6 +59,9 @@ class PoolStats:
         expired: Those that were not started in time, and so not at all.
         refused: Calls of `submit` that raised, because the pool was shut down, broken, or without
             a thread, or its bounded queue full.
+        blocked: Workers whose task waits for other work. They do not count against the limit.
+        lent: Workers beyond the limit that run other tasks meanwhile.
+        helped: Requests that were run by the worker whose task waited for them.
     """
 
     workers: int
@@ -72,6 +77,9 @@ class PoolStats:
     cancelled: int
     expired: int
     refused: int
+    blocked: int = 0
+    lent: int = 0
+    helped: int = 0
 
 
 class Ledger:

@@ -65,7 +65,7 @@ class Nothing:
     def cancelled(self) -> bool:
         return False
 
-    _has_expired = cancelled
+    _has_expired = _is_helped = cancelled
 
 
 class WorkQueue:

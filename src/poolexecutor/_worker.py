@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from concurrent.futures._base import LOGGER
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ._future import BETWEEN, Claim
 from ._lifecycle import mark_as_worker
+from ._waiting import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from ._request import WorkRequest
     from ._request_queue import Request, RequestQueue
+    from ._waiting import Awaited
+
+T = TypeVar("T")
 
 
 class Crew(Protocol):
     """What a worker asks of the workers' common affairs; see `_workforce`."""
 
     idle_timeout: float | None
-    is_shrinking: bool
+    is_alert: bool
 
     def prepare(self, worker: WorkerThread) -> bool: ...
+    def attend(self, worker: WorkerThread) -> bool: ...
+    def block(self, wait: Wait) -> None: ...
+    def unblock(self, wait: Wait) -> None: ...
     def must_leave(self) -> bool: ...
     def must_look(self) -> bool: ...
     def must_look_though_refused(self) -> bool: ...
@@ -64,8 +75,50 @@ class _Begun:
         self._lock.acquire()
 
 
-# The worker of each thread that is one, by the thread's identifier.
-_current: dict[int, WorkerThread] = {}
+class Wait:
+    """That the task of a worker waits, and for what; also the errand of a worker lent for it.
+
+    Args:
+        worker: Whose task waits.
+        awaited: What it waits for.
+        is_over: Whether that is there.
+        deadline: When it stops waiting, by the monotonic clock; None, never.
+
+    Attributes:
+        is_served: Whether a worker was found that begins with what is awaited. True as well if
+            that does not lie in the worker's queue.
+    """
+
+    __slots__ = ("_deadline", "_ended", "_is_over", "awaited", "is_served", "worker")
+
+    def __init__(
+        self,
+        worker: WorkerThread,
+        awaited: Awaited,
+        is_over: Callable[[], bool],
+        deadline: float | None,
+    ) -> None:
+        self.worker = worker
+        self.awaited = awaited
+        self.is_served = True
+        self._is_over = is_over
+        self._deadline = deadline
+        self._ended = False
+
+    def is_over(self) -> bool:
+        """Whether the task goes on, or is about to. Asked by any thread."""
+        if self._ended or self._is_over():
+            return True
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def end(self) -> None:
+        """The task goes on."""
+        self._ended = True
+
+    def run(self, worker: WorkerThread) -> None:
+        """Have a worker do what is awaited, as long as the task waits."""
+        while not self.is_over() and self.awaited._help(worker):
+            pass
 
 
 class WorkerThread:
@@ -77,8 +130,10 @@ class WorkerThread:
     """
 
     def __init__(self, requests: RequestQueue, crew: Crew, name: str, daemon: bool | None) -> None:
-        self.slot: list[Request] = []  # the request that it runs
-        self.claim = Claim(self.slot)
+        # The request that it runs; behind it those that it runs because that one, and so on,
+        # waits for them.
+        self.slot: list[Request] = []
+        self.claim = Claim(self.slot, counts=True)
         self.birth = [self]
         self.listing = [None]  # emptied by who enters its thread in the executor's _threads
         self.wakes = 0  # how often it was called, or expired; counted before it looks for work
@@ -87,7 +142,9 @@ class WorkerThread:
         self.lock.acquire()
         self.gone = threading.Lock()  # held until its thread has departed, or was given up
         self.gone.acquire()
-        self._requests = requests
+        self.requests = requests
+        self.is_ready = False  # from its first task on
+        self._base: Context | None = None  # as it was before its first task
         self._take = requests.taker(self.slot)
         self._take_late = requests.late_taker(self.slot)
         self._crew = crew
@@ -102,12 +159,11 @@ class WorkerThread:
         """The workforce that it belongs to."""
         return self._crew
 
-    def is_running(self) -> bool:
-        """Whether it has a request that has not ended, or an item of a batch."""
+    def count_running(self) -> int:
+        """How many requests, or items of batches, it has that have not ended."""
         item = self.claim.item
-        return (item is not None and item != BETWEEN) or any(
-            not request._has_ended() for request in self.slot[:]
-        )
+        running = sum(not request._has_ended() for request in self.slot[:])
+        return running + (item is not None and item != BETWEEN)
 
     def disown(self, at_end: Callable[[], None]) -> None:
         """In the child of a fork in this worker's task: leave after it, then call `at_end`."""
@@ -127,8 +183,10 @@ class WorkerThread:
             try:
                 given_up = not self._is_wanted()
                 if not given_up:
-                    _current[threading.get_ident()] = self
+                    workers[threading.get_ident()] = self
                     if self._crew.prepare(self):
+                        self._base = copy_context()
+                        self.is_ready = True
                         self._work()
             except BaseException as error:
                 # Raised into this thread from outside: tasks and callbacks cannot get here.
@@ -138,7 +196,7 @@ class WorkerThread:
             try:
                 self._leave_context()
             finally:
-                _current.pop(threading.get_ident(), None)
+                workers.pop(threading.get_ident(), None)
                 try:
                     if not given_up:
                         self._crew.depart(self)
@@ -173,7 +231,7 @@ class WorkerThread:
         claim, crew = self.claim, self._crew
         expired = False  # whether it has just been idle for too long
         while True:
-            if crew.is_shrinking and crew.may_leave(self, expired=False):
+            if crew.is_alert and crew.attend(self):
                 return
             try:
                 next(take)
@@ -192,25 +250,104 @@ class WorkerThread:
             if crew.must_leave() or (expired and crew.may_leave(self, expired=True)):
                 return
             if expired:  # refused: no need to ask again until something changes
-                expired = self._requests.park(self.lock, crew.must_look_though_refused)
+                expired = self.requests.park(self.lock, crew.must_look_though_refused)
             else:
-                expired = self._requests.park(self.lock, crew.must_look, crew.idle_timeout)
+                expired = self.requests.park(self.lock, crew.must_look, crew.idle_timeout)
             self.wakes += 1
+
+    # --- waiting in a task --------------------------------------------------------------------
+
+    def wait(
+        self,
+        sleep: Callable[[], T],
+        deadline: float | None,
+        awaited: Awaited,
+        is_over: Callable[[], bool],
+        helps: bool = True,
+    ) -> T:
+        """Have the task of this worker wait. See `Workforce.block`.
+
+        Args:
+            sleep: Sleeps until what is awaited is there, or the deadline has passed, and returns
+                what is to be returned.
+            deadline: By the monotonic clock; None, without limit.
+            awaited: What is awaited.
+            is_over: Whether it is there. Asked by other threads, too.
+            helps: Whether this worker itself may run what is awaited.
+        """
+        wait = Wait(self, awaited, is_over, deadline)
+        try:
+            if deadline is None and (not self.is_ready or (helps and _has_room())):
+                wait.run(self)
+            if not is_over():
+                try:
+                    self._crew.block(wait)
+                    if not wait.is_served and deadline is None:
+                        wait.run(self)
+                    return sleep()
+                finally:
+                    self._crew.unblock(wait)
+            return sleep()
+        finally:
+            del wait, awaited, is_over, sleep  # what was run here may hold this frame
+
+    def run_awaited(self, request: WorkRequest[Any]) -> bool:
+        """Run a request of the own queue now, wherever it lies there; False if another one has it.
+
+        In a copy of the context that this worker began with: what the waiting task has changed in
+        its own is not for others, and the other way round.
+        """
+        slot, claim = self.slot, self.claim
+        waits = bool(slot)
+        try:
+            slot.append(request)
+            try:
+                (copy_context() if self._base is None else self._base.copy()).run(
+                    request._run_awaited, claim
+                )
+            except BaseException as error:
+                # Raised into this thread from outside: tasks and callbacks cannot get here.
+                if not request._abandon(claim, error):
+                    self.requests.put_back(request)
+                raise
+            owner, final, _ = request._fold()
+            if waits and owner is claim:
+                claim.helped += 1
+            return final is not None
+        finally:
+            slot.remove(request)
+            del request, slot  # what it raised may hold this frame
 
     def _hand_back(self, error: BaseException) -> None:
         """Leave nothing behind: neither a lock among the idle nor a request in the slot."""
-        self._requests.unpark(self.lock)
+        self.requests.unpark(self.lock)
         for request in self.slot[:]:
             if not request._abandon(self.claim, error):
-                self._requests.put_back(request)
+                self.requests.put_back(request)
         self.slot.clear()
+
+
+def _has_room() -> bool:
+    """Whether another task can be run on top of the one that runs in this thread.
+
+    Not if that has used up most of the stack, and not in the midst of an event loop: a task may
+    start its own.
+    """
+    events = sys.modules.get("asyncio.events")
+    if events is not None and events._get_running_loop() is not None:
+        return False
+    try:
+        sys._getframe(sys.getrecursionlimit() * 3 // 4)
+    except ValueError:
+        return True
+    return False
 
 
 class _Nobody:
     """The crew of a worker that is alone in the child of a fork."""
 
     idle_timeout: float | None = None
-    is_shrinking = False
+    is_alert = False
 
     def __init__(self, at_end: Callable[[], None]) -> None:
         self._at_end = at_end
@@ -226,18 +363,21 @@ class _Nobody:
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
         return True
 
+    def attend(self, worker: WorkerThread) -> bool:
+        return True
+
+    def block(self, wait: Wait) -> None:
+        pass
+
+    unblock = block
+
     def depart(self, worker: WorkerThread) -> None:
         self._at_end()
-
-
-def worker_of_this_thread() -> WorkerThread | None:
-    """The worker that runs the calling code; None in a thread of no pool."""
-    return _current.get(threading.get_ident())
 
 
 def forget_other_workers() -> None:
     """In the child of a fork, where identifiers of threads that are gone come again."""
     me = threading.get_ident()
-    for ident in list(_current):
+    for ident in list(workers):
         if ident != me:
-            _current.pop(ident, None)
+            workers.pop(ident, None)

@@ -32,7 +32,8 @@ Who wants a thread does not wait for `_starting`, since it could be a signal han
 on top of its owner. It leaves a ticket first and then tries the lock. If that is taken, its owner
 looks for tickets after releasing it. Only `join` waits for it, if its own thread does not have it.
 
-`resize` replaces `bounds`, one object; `is_shrinking` says that some workers have to leave. A pool
+`resize` replaces `bounds`, one object; `is_alert` says that some workers have to leave, or
+that the tasks of some wait (`block`). A pool
 is open (paused, if the limit is 0), then `closing`, `broken` or `retired`, for good. `is_open` says
 so to `submit`, which looks before and after queueing: the first look refuses, the second finds out
 that the last worker may have left in between, and takes the request back. No lock is held while
@@ -47,6 +48,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -58,7 +60,8 @@ from ._request import leave_queue
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
-from ._worker import WorkerThread, forget_other_workers, worker_of_this_thread
+from ._waiting import wait_here, worker_of_this_thread
+from ._worker import Wait, WorkerThread, forget_other_workers
 from .errors import BrokenThreadPool, NoWorkersAvailable
 
 if TYPE_CHECKING:
@@ -115,9 +118,10 @@ class Workforce:
         self.executor: Callable[[], Any] = lambda: None  # a weak reference, set when known
         self.requests = RequestQueue()
         self.workers: set[WorkerThread] = set()
+        self.active: set[WorkerThread] = set()  # those that count against the limit
         self.threads: set[threading.Thread] = set()  # the executor's _threads
         self.is_open = True
-        self.is_shrinking = False
+        self.is_alert = False  # a worker that has no request in hand is to `attend`
         self.closing = False
         self.retired = False  # somebody else serves the executor; what is queued here is finished
         self.broken: str | bool = False
@@ -135,6 +139,8 @@ class Workforce:
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
         self._leaving: list[WorkerThread] = []
+        self._blocked: list[Wait] = []
+        self._errands: deque[Wait] = deque()  # that no worker has begun
         self._departing: list[WorkerThread] = []  # on their way from `workers` to the ledger
         self._last_departure: object = None  # another one after each
         self._last_threads: set[threading.Thread] = set()  # of workers that have departed
@@ -158,7 +164,7 @@ class Workforce:
         if self.requests.wake_one():
             if len(self.workers) < self._floor():
                 self._replace()  # it could not be started before
-        elif len(self.workers) < self.bounds.limit:
+        elif len(self.active) < self.bounds.limit:
             failure = self._grow()
             try:
                 if failure is not None:
@@ -227,9 +233,13 @@ class Workforce:
             self._tickets.pop()
         except IndexError:
             return
-        if len(self.workers) >= self._floor() and self.requests.wake_one():
+        if len(self.workers) >= self._floor() and (
+            self._call_own() if self._errands else self.requests.wake_one()
+        ):
             return
-        if len(self.workers) < self.bounds.limit:
+        # If the one that is about to go on did not count, those that leave for it would ask for
+        # others, without end.
+        if len(self._counted()) < self.bounds.limit or self._errands:
             self._start_worker()
             if len(self.workers) < self._floor():
                 self._tickets.append(None)  # one by one up to the minimum
@@ -239,6 +249,7 @@ class Workforce:
         worker = WorkerThread(self.requests, self, name, self._daemon)
         try:
             self.workers.add(worker)
+            self.active.add(worker)
             self._shrink()  # the limit may have fallen since it was looked at
             count = len(self.workers)
             self._start(worker)
@@ -251,6 +262,7 @@ class Workforce:
                 pass  # it lives
             else:
                 self.workers.discard(worker)
+                self.active.discard(worker)
                 worker.let_go()
                 self.changes.ring()
             raise
@@ -335,7 +347,8 @@ class Workforce:
             again_soon = policy == "discard_oldest"
             timeout = 0.005 if again_soon else admission.timeout
             look = functools.partial(self._look, request)
-            if admission.take(request._pe_leave, timeout, look):
+            take = functools.partial(admission.take, request._pe_leave, timeout, look)
+            if wait_here(take, self):
                 return self._has_kept(request)
             if not again_soon and not request._has_expired():
                 raise queue.Full("max_queue_size requests wait already")
@@ -456,7 +469,7 @@ class Workforce:
     def _start_wanted(self) -> None:
         requests = self.requests
         waiting, idle = requests.count(), len(requests.idle)
-        for _ in range(_sizing.to_start(self.bounds, len(self.workers), idle, waiting)):
+        for _ in range(_sizing.to_start(self.bounds, len(self.active), idle, waiting)):
             failure = self._grow()
             try:
                 if failure is not None and (not self.workers or not isinstance(failure, Exception)):
@@ -467,24 +480,30 @@ class Workforce:
     def _shrink(self) -> None:
         """If there are too many workers, say so, and call those that have been idle for longest.
 
-        `is_shrinking` is cleared by a worker that finds not too many, and looks again after that;
+        `is_alert` is cleared by a worker that finds not too many, and looks again after that;
         both stores are to this object, so they have one order.
         """
-        too_many = _sizing.surplus(self.bounds, self._count_staying())
+        too_many = self._count_surplus()
+        if too_many or self._blocked[:1]:
+            self.is_alert = True
         if too_many:
-            self.is_shrinking = True
-            # Not the threads of outsiders, which wait at the same queue.
-            ours = {id(worker.lock) for worker in self.workers.copy()}
-            idle = [lock for lock in self.requests.idle[:] if id(lock) in ours]
-            for lock in idle[:too_many]:
+            for lock in self._own_idle()[:too_many]:
                 self.requests.call(lock)
+
+    def _count_surplus(self) -> int:
+        return _sizing.surplus(self.bounds, self._count_staying())
+
+    def _own_idle(self) -> list[Any]:
+        """The locks of idle workers: not of outsiders' threads, which wait at the same queue."""
+        ours = {id(worker.lock) for worker in self.workers.copy()}
+        return [lock for lock in self.requests.idle[:] if id(lock) in ours]
 
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
         """Whether a worker that has no request in hand may leave, for there are others enough."""
         self._leaving.append(worker)
         ahead = self._leaving[:]
-        workers = self.workers.copy()
-        # One ahead that is off `workers` already must not be counted twice.
+        workers = self._counted()
+        # One ahead that is off already must not be counted twice.
         leaving = len(workers.intersection(ahead[: ahead.index(worker)]))
         if _sizing.may_leave(self.bounds, len(workers), leaving, expired):
             return True
@@ -492,12 +511,12 @@ class Workforce:
         return False
 
     def _count_staying(self) -> int:
-        return len(self.workers.copy().difference(self._leaving[:]))
+        return len(self._counted().difference(self._leaving[:]))
 
     def _stop_leaving(self, worker: WorkerThread) -> None:
         """The worker has left, or may not; those who counted it as leaving are to look again."""
         self._leaving.remove(worker)
-        self.is_shrinking = False
+        self.is_alert = False
         self._shrink()
 
     def wait_for_size(self, timeout: float | None) -> bool:
@@ -508,7 +527,9 @@ class Workforce:
         before = self.workers.copy()
         deadline = _deadline(timeout)
         with _Inside(self) as inside:
-            if not self.changes.wait_until(lambda: self._has_its_size(inside), timeout):
+            has_its_size = functools.partial(self._has_its_size, inside)
+            wait = functools.partial(self.changes.wait_until, has_its_size, timeout)
+            if not wait_here(wait, self):
                 return False
         for worker in before - self.workers.copy():
             if worker.thread is not threading.current_thread():
@@ -518,7 +539,7 @@ class Workforce:
         return True
 
     def _has_its_size(self, inside: list[WorkerThread]) -> bool:
-        workers = self.workers.copy() - self._excepted(inside)
+        workers = self._counted() - self._excepted(inside)
         return _sizing.surplus(self.bounds, len(workers)) == 0
 
     def _excepted(self, inside: list[WorkerThread]) -> set[WorkerThread]:
@@ -541,7 +562,8 @@ class Workforce:
         if self.requests.has_requests():
             self.summon_somebody()  # a signal handler may be on top of who was about to
         with _Inside(self) as inside:
-            return self.changes.wait_until(lambda: self._is_drained(inside), timeout)
+            is_drained = functools.partial(self._is_drained, inside)
+            return wait_here(functools.partial(self.changes.wait_until, is_drained, timeout), self)
 
     def _is_drained(self, inside: list[WorkerThread]) -> bool:
         workers, excepted = self.workers.copy(), self._excepted(inside)
@@ -551,7 +573,7 @@ class Workforce:
                 if waiting:
                     raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
                 return True
-            if waiting and len(workers) >= self.bounds.limit:
+            if waiting and len(self.active) >= self.bounds.limit:
                 raise NoWorkersAvailable("all workers wait for their own pool, with work queued")
             if waiting and self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
                 raise NoWorkersAvailable("called on top of a worker's start, which waits for this")
@@ -602,24 +624,100 @@ class Workforce:
         workers = self.workers.copy()
         for worker in workers:
             ended = ended.plus(_tally(worker.claim))
-        busy = sum(worker.is_running() for worker in workers)
+        blocked = {wait.worker for wait in self._blocked[:] if not wait.is_over()} & workers
+        running = {worker: worker.count_running() for worker in workers}
+        busy = sum(running[worker] > 0 for worker in workers - blocked)
         queued, ended_in_queue = self.requests.count_waiting()
         ended = ended.plus(ended_in_queue)
         return PoolStats(
             workers=len(workers),
-            idle=min(len(self.requests.idle), len(workers) - busy),
+            idle=min(len(self.requests.idle), len(workers) - len(blocked) - busy),
             busy=busy,
             queued=queued,
             max_workers=self.bounds.limit,
             min_workers=self.bounds.minimum,
             largest_workers=self.largest,
-            submitted=ended.accepted + busy + queued,
+            submitted=ended.accepted + sum(running.values()) + queued,
             completed=ended.completed,
             failed=ended.failed,
             cancelled=ended.cancelled,
             expired=ended.expired,
             refused=ended.refused,
+            blocked=len(blocked),
+            lent=min(len(blocked), max(0, len(workers) - self.bounds.limit)),
+            helped=ended.helped,
         )
+
+    # --- workers whose task waits -------------------------------------------------------------
+
+    def block(self, wait: Wait) -> None:
+        """A worker's task waits from now on; see to it that what it waits for is done.
+
+        The caller calls `unblock` in any case.
+        """
+        if not wait.worker.is_ready:
+            wait.is_served = False
+            return  # its initializer waits; another worker would begin with that, too
+        self._blocked.append(wait)
+        self.active.discard(wait.worker)
+        self.is_alert = True
+        if wait.awaited._waits_in(self.requests):
+            self._errands.append(wait)
+            wait.is_served = self._call_own() or self._lend()
+        elif self.requests.has_requests():
+            self.summon_somebody()
+
+    def unblock(self, wait: Wait) -> None:
+        """It waits no more. Workers that are too many now leave, see `attend`."""
+        wait.end()
+        try:
+            self._errands.remove(wait)
+        except ValueError:
+            pass  # somebody sees to it, or has done so
+        if wait not in self._blocked[:]:
+            return  # forked meanwhile
+        if not any(other.worker is wait.worker for other in self._blocked[:] if other is not wait):
+            self.active.add(wait.worker)
+        self._blocked.remove(wait)
+        self.is_alert = False
+        self._shrink()
+
+    def _counted(self) -> set[WorkerThread]:
+        """Workers that count against the limit, those included that are about to go on."""
+        over = [wait.worker for wait in self._blocked[:] if wait.is_over()]
+        return self.active.copy().union(over)
+
+    def _call_own(self) -> bool:
+        """Call the worker that parked last; False if none is parked."""
+        return any(self.requests.call(lock) for lock in reversed(self._own_idle()))
+
+    def _lend(self) -> bool:
+        """Start a worker, whatever the limit; False if that cannot be."""
+        failure = self._grow()
+        try:
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure
+            return failure is None
+        finally:
+            failure = None  # its traceback holds this frame
+
+    def attend(self, worker: WorkerThread) -> bool:
+        """For a worker that has no request in hand: do what is more urgent than the next one.
+
+        Returns:
+            Whether it shall leave.
+        """
+        try:
+            while True:
+                self._errands.popleft().run(worker)
+        except IndexError:
+            pass
+        if self._count_surplus() and self.may_leave(worker, expired=False):
+            return True
+        if not self._blocked[:1]:
+            self.is_alert = False
+            self._shrink()
+        return False
 
     # --- called by the workers ----------------------------------------------------------------
 
@@ -649,7 +747,10 @@ class Workforce:
         """For a worker that is about to sleep, and can be called already: whether it must not."""
         if self.changes.is_watched():
             self.changes.ring()
-        return self.is_shrinking or self.must_leave()
+        return (self.is_alert and self._is_called_for()) or self.must_leave()
+
+    def _is_called_for(self) -> bool:
+        return bool(self._errands) or self._count_surplus() > 0
 
     def must_look_though_refused(self) -> bool:
         """As `must_look`, for one that may not leave though idle for too long: nothing but a
@@ -661,6 +762,7 @@ class Workforce:
         """Last thing in a worker, however it ends."""
         self._departing.append(worker)
         self.workers.discard(worker)
+        self.active.discard(worker)
         self._ledger.add(_tally(worker.claim))
         self._last_departure = worker.claim
         self._departing.remove(worker)
@@ -785,8 +887,10 @@ class Workforce:
         Raises:
             TimeoutError: They have not within `timeout` seconds.
         """
+        wait_here(functools.partial(self._join, _deadline(timeout), besides), self)
+
+    def _join(self, deadline: float | None, besides: Iterable[threading.Thread]) -> None:
         me = threading.current_thread()
-        deadline = _deadline(timeout)
         with _Inside(self):
             worker = worker_of_this_thread()
             if me in self.threads or (worker is not None and worker.crew is self):
@@ -861,14 +965,16 @@ class Workforce:
         forget_other_workers()
         self.requests = RequestQueue()
         self.workers.clear()
+        self.active.clear()
         self.threads.clear()
         self._joining_inside.clear()
         self._tickets.clear()
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
         self._leaving, self._departing, self._inside = [], [], []
+        self._blocked, self._errands = [], deque()
         self._last_threads = set()
-        self.is_shrinking = False
+        self.is_alert = False
         self.changes.after_fork()
         self._run_by_callers.clear()
         for request in orphans:
@@ -898,7 +1004,13 @@ def _cancel(request: Request) -> None:
 
 
 def _tally(claim: Claim) -> Tally:
-    return Tally(claim.completed, claim.failed, claim.cancelled, expired=claim.expired)
+    return Tally(
+        claim.completed,
+        claim.failed,
+        claim.cancelled,
+        expired=claim.expired,
+        helped=claim.helped,
+    )
 
 
 def _deadline(timeout: float | None) -> float | None:
