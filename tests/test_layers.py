@@ -13,7 +13,7 @@ SOURCE = Path(poolexecutor.__file__).parent
 
 # The table in CONTRIBUTING.md says what each is for.
 FLOORS = [
-    {"_waiting"},
+    {"_loops", "_waiting"},
     {
         "errors",
         "_admission",

@@ -30,6 +30,8 @@ from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
+from ._loops import LoopSleeper
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -168,6 +170,33 @@ class Admission:
             return self.take(place, timeout, look)
         return bool(place)
 
+    async def take_in_loop(
+        self,
+        place: list[Callable[[Any, list[None]], None]],
+        timeout: float | None,
+        look: Callable[[], float | None],
+    ) -> bool:
+        """As `take`, in a coroutine."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        sleeper, waiting = _LoopSleeper(), self._waiting
+        try:
+            waiting.append(sleeper)
+            is_here = self.try_take(place)
+            while not is_here:
+                soon = look()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and (soon is None or left < soon):
+                    soon = left
+                is_here = await sleeper.wait(soon) or (left is not None and left <= 0)
+        finally:
+            # Only what was taken out, to hand a place over, is not there any more.
+            if not _remove(waiting, sleeper):
+                if place:
+                    self.give_back([])  # it has found one itself
+                elif waiting is self._waiting:
+                    place.append(self._leave)
+        return bool(place)
+
     def _sleep(self, lock: Any, deadline: float | None, look: Callable[[], float | None]) -> bool:
         while True:
             soon = look()
@@ -200,6 +229,16 @@ class Admission:
         except IndexError:
             return False
         return True
+
+
+class _LoopSleeper(LoopSleeper):
+    """Whoever hands a place over must not fail: it is the coroutine's then, however that ends."""
+
+    def release(self) -> None:
+        try:
+            super().release()
+        except RuntimeError:
+            pass  # its loop is closed
 
 
 def _remove(waiting: deque[Any], lock: Any) -> bool:

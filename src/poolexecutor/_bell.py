@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from ._loops import LoopSleeper
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,6 +73,21 @@ class Bell:
                 pass
             if not found or lock.acquire(False):
                 self.ring_once()  # it may have been told what another one can use
+
+    async def wait_in_loop(self, holds: Callable[[], Any]) -> None:
+        """As `wait_until`, in a coroutine."""
+        sleeper = LoopSleeper()
+        found = False
+        try:
+            self._sleepers.append(sleeper)
+            while not holds():
+                await sleeper.wait()
+            found = True
+        finally:
+            if sleeper in self._sleepers[:]:
+                self._sleepers.remove(sleeper)
+            if not found or sleeper.was_told():
+                self.ring_once()
 
 
 def _tell(lock: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 import weakref
 from concurrent.futures import thread as _thread
 from itertools import islice, repeat
@@ -220,6 +221,46 @@ class PoolExecutor(StandardExecutor):
                 raise
         return request
 
+    async def submit_async(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> PoolFuture[T]:
+        """As `submit`, for coroutines: where that would wait for a place in the bounded queue, this
+        waits without blocking the event loop.
+
+        Cancelled meanwhile, it has queued nothing. Other policies than ``"block"`` are as with
+        `submit`: ``"caller_runs"`` runs the call in the loop's thread.
+
+        Returns:
+            The future of its result, to be awaited in turn.
+
+        Raises:
+            As `submit`.
+        """
+        return await self._pe_submit_async(NO_OPTIONS, fn, args, kwargs)  # type: ignore[return-value]  # a PoolFuture
+
+    async def _pe_submit_async(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]:
+        """For a view, too: `submit_async` with options."""
+        place: list[Any] = []
+        try:
+            start = time.monotonic()
+            await self.__workforce.find_place_in_loop(place, options.expires)
+            if options.expires is not None:  # from the call on
+                left = options.expires - (time.monotonic() - start)
+                options = options._replace(expires=max(0.0, left))
+            if place:
+                options = options._replace(place=place)
+            if options is NO_OPTIONS:
+                return self.submit(fn, *args, **kwargs)
+            return self._pe_submit(options, fn, args, kwargs)
+        finally:
+            leave_queue(None, place)  # nobody has used it
+
     def _pe_submit(
         self,
         options: Options,
@@ -350,7 +391,8 @@ class PoolExecutor(StandardExecutor):
         admission = self.__workforce.admission
         if not self.__workforce.is_open:
             return self.__submit_standard(fn, args, kwargs)
-        if self.__propagates or options is not NO_OPTIONS:
+        # A task that waits for the patch's own future would not be known to wait.
+        if self.__propagates or options is not NO_OPTIONS or self.__workforce.is_mine():
             return self.__submit_captured(options, fn, args, kwargs)
         if admission is None:
             return self.__call_patched(None, fn, args, kwargs)
@@ -901,9 +943,15 @@ _WHOLE = _SEQUENCES | frozenset([str, bytes, bytearray, dict, set, frozenset])
 def _request(
     options: Options, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> BoundedRequest[T]:
+    request: BoundedRequest[T]
     if options.priority or options.expires is not None:
-        return OptionedRequest(fn, args, kwargs, options.priority, options.expires)
-    return BoundedRequest(fn, args, kwargs)
+        request = OptionedRequest(fn, args, kwargs, options.priority, options.expires)
+    else:
+        request = BoundedRequest(fn, args, kwargs)
+    if options.place:
+        # From the one to the other, in one step of C code.
+        next(map(request._pe_leave.append, map(options.place.pop, (0,))))
+    return request
 
 
 def _is_chunked(chunksize: Any) -> bool:

@@ -66,10 +66,11 @@ from ._condition import (
     other_condition,
 )
 from ._done_callbacks import DoneCallbacks
-from ._waiting import Waiters, deadline_after, left_until, worker_of_this_thread
+from ._loops import LoopSleeper
+from ._waiting import Waiters, deadline_after, left_until, while_waiting, worker_of_this_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 T = TypeVar("T")
 
@@ -523,6 +524,31 @@ class PoolFuture(Future[T]):
                 return
             self._publish()
         self._call(cell)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for the result in a coroutine of asyncio, without blocking its event loop.
+
+        As of `asyncio.wrap_future`: where the call was cancelled, `asyncio.CancelledError` is
+        raised; if the awaiting task is cancelled, the call is, if it has not started.
+        """
+        try:
+            if not self.done():
+                sleeper = LoopSleeper()
+                self.add_done_callback(sleeper.wake)
+                try:
+                    with while_waiting(self, self._has_ended):
+                        while not self.done():
+                            yield from sleeper.wait().__await__()
+                except BaseException:
+                    self.cancel()
+                    raise
+            if self.cancelled():
+                from asyncio import CancelledError as AsyncioCancelledError
+
+                raise AsyncioCancelledError
+            return self.result()
+        finally:
+            del self  # the traceback of what is raised here holds this frame
 
     # --- waiting ------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ class Options(NamedTuple):
     priority: float = 0
     expires: float | None = None
     context: Context | None = None
+    place: list[Any] | None = None  # in a bounded queue, taken before; not for views
 
     def changed(self, priority: Any, expires: Any, context: Any) -> Options:
         """These with those that are given.

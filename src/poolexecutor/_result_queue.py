@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
@@ -30,11 +31,18 @@ from . import _lifecycle
 from ._bell import Bell
 from ._future import Arrival
 from ._sizing import checked_count, checked_seconds
-from ._waiting import Futures, deadline_after, left_until, wait_here, worker_of_this_thread
+from ._waiting import (
+    Futures,
+    deadline_after,
+    left_until,
+    wait_here,
+    while_waiting,
+    worker_of_this_thread,
+)
 from .errors import NoResultsPending, NoWorkersAvailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
 P = ParamSpec("P")
@@ -156,6 +164,23 @@ class ResultQueue(Generic[T]):
             yield future
             del future  # not to be kept while the next one is waited for
 
+    async def __aiter__(self) -> AsyncGenerator[Future[T], None]:
+        """As iteration, in a coroutine of asyncio: its event loop is not blocked."""
+        while True:
+            try:
+                future = self.get_nowait()
+            except NoResultsPending:
+                return
+            except queue.Empty:
+                with (
+                    while_waiting(self._submitted_in_tasks, self._has_news),
+                    self._looking() as look,
+                ):
+                    await self._news.wait_in_loop(look)
+                continue
+            yield future
+            del future  # not to be kept while the next one is waited for
+
     def _take_finished(self) -> Future[T]:
         """The first of those that have finished, with its entry in `_outstanding`.
 
@@ -211,10 +236,19 @@ class ResultQueue(Generic[T]):
         return worker.wait(sleep, deadline, awaited, self._has_news)  # type: ignore[no-any-return]
 
     def _sleep(self, deadline: float | None) -> bool:
-        timeout = left_until(deadline)
+        with self._looking() as look:
+            return self._news.wait_until(look, left_until(deadline))
+
+    @contextmanager
+    def _looking(self) -> Iterator[Callable[[], bool]]:
+        """For one who sleeps on `_news`: what tells whether there are any.
+
+        It raises NoWorkersAvailable if there will be none; what changes that rings, too.
+        """
         stalls: Any = getattr(self._executor, "_pe_stalls", None)
         if stalls is None:
-            return self._news.wait_until(self._has_news, timeout)
+            yield self._has_news
+            return
         changes, is_stalled = stalls()
 
         def look() -> bool:
@@ -226,7 +260,7 @@ class ResultQueue(Generic[T]):
 
         changes.followers.append(self._news)
         try:
-            return self._news.wait_until(look, timeout)
+            yield look
         finally:
             try:
                 changes.followers.remove(self._news)

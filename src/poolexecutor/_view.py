@@ -31,6 +31,14 @@ class Pool(Protocol):
         kwargs: dict[str, Any],
     ) -> Future[T]: ...
 
+    async def _pe_submit_async(
+        self,
+        options: Options,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[T]: ...
+
 
 class View(Executor):
     """The face of a pool for submissions with a priority, an expiry or a context.
@@ -53,6 +61,12 @@ class View(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As `PoolExecutor.submit`, with this view's options."""
         return self._pool._pe_submit(self._options, fn, args, kwargs)
+
+    async def submit_async(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """As `PoolExecutor.submit_async`, with this view's options."""
+        return await self._pool._pe_submit_async(self._options, fn, args, kwargs)
 
     def map(
         self,

@@ -15,10 +15,11 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -92,6 +93,24 @@ def wait_here(sleep: Callable[[], T], pool: Any = None) -> T:
     if worker is None or worker.crew is pool:
         return sleep()
     return worker.wait(sleep, None, NOTHING, bool, helps=False)  # type: ignore[no-any-return]  # a T
+
+
+@contextmanager
+def while_waiting(awaited: Awaited, is_over: Callable[[], bool]) -> Iterator[None]:
+    """For a coroutine that waits: if its loop runs in a task, as of a task that does.
+
+    Other coroutines of the same loop may go on meanwhile; that the task counts as waiting then is
+    better than that what is awaited waits for it.
+    """
+    worker = worker_of_this_thread()
+    if worker is None:
+        yield
+        return
+    wait = worker.begin_wait(awaited, is_over, None)
+    try:
+        yield
+    finally:
+        worker.end_wait(wait)
 
 
 class Futures:

@@ -275,21 +275,38 @@ class WorkerThread:
             is_over: Whether it is there. Asked by other threads, too.
             helps: Whether this worker itself may run what is awaited.
         """
-        wait = Wait(self, awaited, is_over, deadline)
         try:
             if deadline is None and (not self.is_ready or (helps and _has_room())):
-                wait.run(self)
+                Wait(self, awaited, is_over, None).run(self)
             if not is_over():
+                wait = self.begin_wait(awaited, is_over, deadline)
                 try:
-                    self._crew.block(wait)
-                    if not wait.is_served and deadline is None:
-                        wait.run(self)
                     return sleep()
                 finally:
-                    self._crew.unblock(wait)
+                    self.end_wait(wait)
             return sleep()
         finally:
-            del wait, awaited, is_over, sleep  # what was run here may hold this frame
+            del awaited, is_over, sleep  # what was run here may hold this frame
+
+    def begin_wait(
+        self, awaited: Awaited, is_over: Callable[[], bool], deadline: float | None
+    ) -> Wait:
+        """The task waits from now on, and this worker does not count as one that runs."""
+        wait = Wait(self, awaited, is_over, deadline)
+        try:
+            self._crew.block(wait)
+            if not wait.is_served and deadline is None:
+                wait.run(self)
+        except BaseException:
+            self._crew.unblock(wait)
+            raise
+        finally:
+            del awaited, is_over  # as above
+        return wait
+
+    def end_wait(self, wait: Wait) -> None:
+        """The task goes on. Called by any thread, where a coroutine waited."""
+        self._crew.unblock(wait)
 
     def run_awaited(self, request: WorkRequest[Any]) -> bool:
         """Run a request of the own queue now, wherever it lies there; False if another one has it.

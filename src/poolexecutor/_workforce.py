@@ -60,7 +60,7 @@ from ._request import leave_queue
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
-from ._waiting import wait_here, worker_of_this_thread
+from ._waiting import NOTHING, wait_here, while_waiting, worker_of_this_thread
 from ._worker import Wait, WorkerThread, forget_other_workers
 from .errors import BrokenThreadPool, NoWorkersAvailable
 
@@ -314,7 +314,11 @@ class Workforce:
         try:
             if request._pe_deadline is not None:
                 admission.expiring[request] = None
-            admitted = admission.try_take(request._pe_leave) or self._find_place(request)
+            admitted = (
+                bool(request._pe_leave)  # found in a coroutine
+                or admission.try_take(request._pe_leave)
+                or self._find_place(request)
+            )
             if admitted and admission.on_full == "discard_oldest":
                 admission.present[request] = None
         finally:
@@ -340,7 +344,7 @@ class Workforce:
                 return self._has_kept(request)
             # Its own worker must not wait for a place, nor who is on top of one that has or awaits
             # one in this thread: a signal handler or finalizer.
-            if policy == "caller_runs" or self._is_mine() or admission.is_below():
+            if policy == "caller_runs" or self.is_mine() or admission.is_below():
                 self._run_here(request)
                 return False
             # With "discard_oldest", all who have a place are coming or going: look again soon.
@@ -354,6 +358,31 @@ class Workforce:
                 raise queue.Full("max_queue_size requests wait already")
         return self._has_kept(request)
 
+    async def find_place_in_loop(self, place: list[Any], expires: float | None) -> None:
+        """For a request that a coroutine is about to submit: find a place, if need be and if that
+        is to be waited for.
+
+        Args:
+            place: Gets it.
+            expires: Seconds after which it need not be found any more.
+
+        Raises:
+            queue.Full: There is none within the time-out.
+        """
+        admission = self.admission
+        if admission is None or admission.on_full != "block" or not self.is_open:
+            return
+        if admission.try_take(place) or self.is_mine() or admission.is_below():
+            return
+        deadline, timeout = _deadline(expires), admission.timeout
+        if expires is not None and (timeout is None or expires < timeout):
+            timeout = expires
+        with while_waiting(NOTHING, bool):
+            found = await admission.take_in_loop(place, timeout, self._look)
+        if not found and (deadline is None or time.monotonic() < deadline):
+            self.refuse()
+            raise queue.Full("max_queue_size requests wait already")
+
     def _has_kept(self, request: BoundedRequest[Any]) -> bool:
         """Whether a request, which may have a place, has not expired on the way.
 
@@ -365,7 +394,7 @@ class Workforce:
         self._ledger.add(Tally(expired=1))
         return False
 
-    def _look(self, request: BoundedRequest[Any]) -> float | None:
+    def _look(self, request: BoundedRequest[Any] | None = None) -> float | None:
         """For one who waits for a place: end the requests whose time is up.
 
         Returns:
@@ -379,7 +408,7 @@ class Workforce:
                 other._expire()
             elif soonest is None or other._pe_deadline < soonest:
                 soonest = other._pe_deadline
-        if request._has_expired():
+        if request is not None and request._has_expired():
             return GIVE_UP
         return None if soonest is None else max(0.0, soonest - time.monotonic())
 
@@ -388,7 +417,8 @@ class Workforce:
         self._forget(request)
         request._pe_leave.clear()
 
-    def _is_mine(self) -> bool:
+    def is_mine(self) -> bool:
+        """Whether the calling thread is one of its workers."""
         worker = worker_of_this_thread()
         return worker is not None and worker.crew is self
 
