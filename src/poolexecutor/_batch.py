@@ -450,10 +450,7 @@ class Batch(Generic[T]):
             self._queue.add_uneven(self)
         if self._is_window:
             self._call_another()
-        try:
-            return worker.run_awaited(request)  # type: ignore[no-any-return]  # a bool
-        finally:
-            del request  # what it raised may hold this frame
+        return worker.run_awaited(request)  # type: ignore[no-any-return]  # a bool
 
     def _request_to_help(self, number: int) -> WorkRequest[Any]:
         return self._request(number)
@@ -474,6 +471,10 @@ class Batch(Generic[T]):
     def surplus(self) -> int:
         """How many more items wait than shares do."""
         return -len(self._spent)
+
+    def count_spent(self) -> int:
+        """How many of the shares that count as cancelled are none."""
+        return len(self._spent) if self._is_closed else 0
 
     def stop(self) -> None:
         """Start nothing more of what a worker has: nothing, but for chunks."""

@@ -560,12 +560,9 @@ class PoolFuture(Future[T]):
         if worker is None or (timeout is not None and timeout <= 0):
             return self._await_asleep(timeout)
         deadline = deadline_after(timeout)
-        try:
-            return worker.wait(  # type: ignore[no-any-return]  # a bool
-                partial(self._await_until, deadline), deadline, self, self._has_ended
-            )
-        finally:
-            del self  # what was run here may hold this frame, see `result`
+        return worker.wait(  # type: ignore[no-any-return]  # a bool
+            partial(self._await_until, deadline), deadline, self, self._has_ended
+        )
 
     def _await_until(self, deadline: float | None) -> bool:
         return self._await_asleep(left_until(deadline))

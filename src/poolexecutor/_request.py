@@ -229,10 +229,7 @@ class WorkRequest(PoolFuture[T]):
         return self._pe_home is requests and self._fold()[:2] == (None, None)
 
     def _help(self, worker: Any) -> bool:
-        try:
-            return self._waits_in(worker.requests) and worker.run_awaited(self)
-        finally:
-            del self  # what is raised may hold this frame
+        return self._waits_in(worker.requests) and worker.run_awaited(self)
 
     def _run_awaited(self, claim: Claim) -> None:
         """As `_run`, for a worker that has not taken it out of the queue."""

@@ -81,6 +81,7 @@ class Uneven(Protocol):
     """What is asked of a batch of which not each share is one request; see `_chunks`, `_batch`."""
 
     def surplus(self) -> int: ...
+    def count_spent(self) -> int: ...
     def stop(self) -> None: ...
 
 
@@ -248,6 +249,8 @@ class RequestQueue:
         if waiting is None:
             return self.count(), Tally()
         cancelled = sum(request.cancelled() for request in waiting)
+        # Shares of closed batches for which there is no item, see `_batch`.
+        cancelled -= sum(batch.count_spent() for batch in self._living_uneven())
         expired = sum(request._has_expired() for request in waiting)
         helped = sum(request._is_helped() for request in waiting)
         if not cancelled and not expired and not helped:

@@ -8,6 +8,7 @@ import time
 from concurrent.futures._base import LOGGER
 from contextlib import ExitStack
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ._future import BETWEEN, Claim
@@ -15,7 +16,7 @@ from ._lifecycle import mark_as_worker
 from ._waiting import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from ._request import WorkRequest
@@ -134,6 +135,8 @@ class WorkerThread:
         # waits for them.
         self.slot: list[Request] = []
         self.claim = Claim(self.slot, counts=True)
+        # Another one for what it has not taken out of the queue: it may meet that there later.
+        self.helping = Claim(self.slot, counts=True)
         self.birth = [self]
         self.listing = [None]  # emptied by who enters its thread in the executor's _threads
         self.wakes = 0  # how often it was called, or expired; counted before it looks for work
@@ -145,6 +148,7 @@ class WorkerThread:
         self.requests = requests
         self.is_ready = False  # from its first task on
         self._base: Context | None = None  # as it was before its first task
+        self._callers: list[Generator[None, Callable[[], None], None]] = []  # that are idle
         self._take = requests.taker(self.slot)
         self._take_late = requests.late_taker(self.slot)
         self._crew = crew
@@ -158,6 +162,10 @@ class WorkerThread:
     def crew(self) -> Crew:
         """The workforce that it belongs to."""
         return self._crew
+
+    def is_searching(self) -> bool:
+        """Whether it has no request; unless it is parked, it is about to take one."""
+        return not self.slot[:1]
 
     def count_running(self) -> int:
         """How many requests, or items of batches, it has that have not ended."""
@@ -275,18 +283,15 @@ class WorkerThread:
             is_over: Whether it is there. Asked by other threads, too.
             helps: Whether this worker itself may run what is awaited.
         """
+        if deadline is None and (not self.is_ready or (helps and _has_room())):
+            Wait(self, awaited, is_over, None).run(self)
+        if is_over():
+            return sleep()
+        wait = self.begin_wait(awaited, is_over, deadline)
         try:
-            if deadline is None and (not self.is_ready or (helps and _has_room())):
-                Wait(self, awaited, is_over, None).run(self)
-            if not is_over():
-                wait = self.begin_wait(awaited, is_over, deadline)
-                try:
-                    return sleep()
-                finally:
-                    self.end_wait(wait)
             return sleep()
         finally:
-            del awaited, is_over, sleep  # what was run here may hold this frame
+            self.end_wait(wait)
 
     def begin_wait(
         self, awaited: Awaited, is_over: Callable[[], bool], deadline: float | None
@@ -300,8 +305,6 @@ class WorkerThread:
         except BaseException:
             self._crew.unblock(wait)
             raise
-        finally:
-            del awaited, is_over  # as above
         return wait
 
     def end_wait(self, wait: Wait) -> None:
@@ -314,26 +317,26 @@ class WorkerThread:
         In a copy of the context that this worker began with: what the waiting task has changed in
         its own is not for others, and the other way round.
         """
-        slot, claim = self.slot, self.claim
+        slot, claim = self.slot, self.helping
         waits = bool(slot)
+        context = copy_context() if self._base is None else self._base.copy()
         try:
             slot.append(request)
-            try:
-                (copy_context() if self._base is None else self._base.copy()).run(
-                    request._run_awaited, claim
-                )
-            except BaseException as error:
-                # Raised into this thread from outside: tasks and callbacks cannot get here.
-                if not request._abandon(claim, error):
-                    self.requests.put_back(request)
-                raise
-            owner, final, _ = request._fold()
-            if waits and owner is claim:
-                claim.helped += 1
-            return final is not None
+            caller = self._callers.pop() if self._callers else _caller()
+            next(caller)
+            caller.send(partial(context.run, request._run_awaited, claim))
+            self._callers.append(caller)
+        except BaseException as error:
+            # Raised into this thread from outside: tasks and callbacks cannot get here.
+            if not request._abandon(claim, error):
+                self.requests.put_back(request)
+            raise
         finally:
             slot.remove(request)
-            del request, slot  # what it raised may hold this frame
+        owner, final, _ = request._fold()
+        if waits and owner is claim:
+            claim.helped += 1
+        return final is not None
 
     def _hand_back(self, error: BaseException) -> None:
         """Leave nothing behind: neither a lock among the idle nor a request in the slot."""
@@ -342,6 +345,17 @@ class WorkerThread:
             if not request._abandon(self.claim, error):
                 self.requests.put_back(request)
         self.slot.clear()
+
+
+def _caller() -> Generator[None, Callable[[], None], None]:
+    """Make the call that is sent. To be started anew, by `next`, for each.
+
+    A generator that is suspended has no caller. So the traceback of what a task raised that was
+    run here does not lead to the frames of the task that waited, and keep alive what they hold.
+    """
+    while True:
+        (yield)()
+        yield
 
 
 def _has_room() -> bool:

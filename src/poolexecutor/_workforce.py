@@ -451,7 +451,7 @@ class Workforce:
             request._run(claim)
         finally:
             self._run_by_callers.remove(claim)
-            self._ledger.add(_tally(claim))
+            self._ledger.add(_counts(claim))
             self.changes.ring()
         if isinstance(request._exception, KeyboardInterrupt):
             request.result()  # pressed in this thread, so it is raised here
@@ -653,7 +653,7 @@ class Workforce:
         ended = self._ledger.total()
         workers = self.workers.copy()
         for worker in workers:
-            ended = ended.plus(_tally(worker.claim))
+            ended = ended.plus(_tally(worker))
         blocked = {wait.worker for wait in self._blocked[:] if not wait.is_over()} & workers
         running = {worker: worker.count_running() for worker in workers}
         busy = sum(running[worker] > 0 for worker in workers - blocked)
@@ -691,11 +691,24 @@ class Workforce:
         self._blocked.append(wait)
         self.active.discard(wait.worker)
         self.is_alert = True
+        if not self.requests.has_requests() or self._is_each_fetched():
+            return
         if wait.awaited._waits_in(self.requests):
             self._errands.append(wait)
             wait.is_served = self._call_own() or self._lend()
-        elif self.requests.has_requests():
+        else:
             self.summon_somebody()
+
+    def _is_each_fetched(self) -> bool:
+        """Whether for each request in the queue a worker is on its way.
+
+        The requests are counted first: who takes one meanwhile is not seen to come.
+        """
+        waiting = self.requests.count()
+        searching = {worker for worker in self.active.copy() if worker.is_searching()}
+        idle = set(map(id, self.requests.idle[:]))
+        coming = sum(id(worker.lock) not in idle for worker in searching)
+        return waiting <= coming and not self._errands and not self._count_surplus()
 
     def unblock(self, wait: Wait) -> None:
         """It waits no more. Workers that are too many now leave, see `attend`."""
@@ -793,7 +806,7 @@ class Workforce:
         self._departing.append(worker)
         self.workers.discard(worker)
         self.active.discard(worker)
-        self._ledger.add(_tally(worker.claim))
+        self._ledger.add(_tally(worker))
         self._last_departure = worker.claim
         self._departing.remove(worker)
         if worker in self._leaving[:]:
@@ -1033,7 +1046,11 @@ def _cancel(request: Request) -> None:
     request.cancel()
 
 
-def _tally(claim: Claim) -> Tally:
+def _tally(worker: WorkerThread) -> Tally:
+    return _counts(worker.claim).plus(_counts(worker.helping))
+
+
+def _counts(claim: Claim) -> Tally:
     return Tally(
         claim.completed,
         claim.failed,
