@@ -448,6 +448,7 @@ class TestLending:
             assert task.result(SECONDS) == [0, 2, 4]
             runner.join()
 
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_fork_while_waiting(self) -> None:
         """In the child the pool is as new; the parent goes on."""
         if not hasattr(os, "fork"):
