@@ -13,7 +13,10 @@ STARTING   `workers`                            its thread pops `birth` -> SEARC
 SEARCHING  `workers`                            it takes a request -> RUNNING; finds none ->
                                                 PARKED; may leave -> LEAVING; is hit by an
                                                 exception from outside -> GONE
-RUNNING    `workers`, request in `slot`         the request is settled -> SEARCHING
+RUNNING    `workers`, request in `slot`         the request is settled -> SEARCHING; its task
+                                                waits for other work -> BLOCKED
+BLOCKED    `workers`, not `active`, its         what the task waits for is there, or its time
+           `Wait` in `_blocked`                 is up -> RUNNING
 PARKED     `workers`, lock in `requests.idle`   it is called, or has been idle for too long
                                                 -> SEARCHING
 LEAVING    `workers`, `leaving` if by size      it has left its context -> GONE
@@ -31,6 +34,22 @@ out of `leaving` looks whether there are still too many, for those who counted h
 Who wants a thread does not wait for `_starting`, since it could be a signal handler or a finalizer
 on top of its owner. It leaves a ticket first and then tries the lock. If that is taken, its owner
 looks for tickets after releasing it. Only `join` waits for it, if its own thread does not have it.
+
+A BLOCKED worker does not count: `active` are the others, and there may be as many of those as the
+limit says. Its task waits for something that is *awaited*. If that lies in our queue the wait is
+put into `_errands` and a worker is brought for it: an idle one is called, or one started, if need
+be beyond the limit, since others may be stuck behind a lock that the waiting task holds. Every
+worker looks for errands before it looks at the queue, and an errand is one wait, taken out once. So
+for each a worker is on its way, if it is not the one that was brought, and begins with what is
+awaited. (Nobody is brought if for each request in the queue a worker is on its way already.)
+
+Whoever finds a wait to be over counts its worker again, though that has not got so far itself
+(`_counted`). So a worker that has just settled what was awaited finds itself to be one too many
+before it takes anything else, and leaves; and as many run as may, but for one that has something in
+hand just as the waiting task goes on. Each side publishes before it looks: who ends what is awaited
+does that and looks at `_counted` then; who goes on enters `active` and looks for too many then.
+
+`is_alert` is set after what it tells about is there, and cleared by who then looks again.
 
 `resize` replaces `bounds`, one object; `is_alert` says that some workers have to leave, or
 that the tasks of some wait (`block`). A pool
