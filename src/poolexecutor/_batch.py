@@ -407,8 +407,8 @@ class Batch(Generic[T]):
     def _waits_in(self, requests: Any) -> bool:
         return self._queue is requests and bool(self._numbers)
 
-    def _help(self, worker: Any) -> bool:
-        return self.help_with(worker, None)
+    def _next_in(self, requests: Any) -> WorkRequest[Any] | None:
+        return self.take_awaited(requests, None)
 
     def has_not_begun(self, number: int) -> bool:
         """Whether nobody has taken this item, which has not been taken back either."""
@@ -417,10 +417,10 @@ class Batch(Generic[T]):
         except IndexError:
             return False
 
-    def help_with(self, worker: Any, number: int | None) -> bool:
-        """Have `worker` run this item, or the next one if None; False if it is not to be had."""
-        if self._queue is not worker.requests:
-            return False
+    def take_awaited(self, requests: Any, number: int | None) -> WorkRequest[Any] | None:
+        """Take this item, or the next one if None, for the caller to run it."""
+        if self._queue is not requests:
+            return None
         numbers, hand = self._numbers, []  # type: ignore[var-annotated]  # of int, or None
         # It stays in `hand` in one step with its taking.
         taking = (
@@ -436,7 +436,7 @@ class Batch(Generic[T]):
                 request = self._request_to_help(number)
         except (IndexError, ValueError):
             self._unspend()
-            return False
+            return None
         except BaseException:
             if hand and request is None:
                 numbers.appendleft(hand[0] if number is None else number)  # interrupted
@@ -450,7 +450,7 @@ class Batch(Generic[T]):
             self._queue.add_uneven(self)
         if self._is_window:
             self._call_another()
-        return worker.run_awaited(request)  # type: ignore[no-any-return]  # a bool
+        return request
 
     def _request_to_help(self, number: int) -> WorkRequest[Any]:
         return self._request(number)
@@ -532,8 +532,8 @@ class _Item:
     def _waits_in(self, requests: Any) -> bool:
         return self._batch._waits_in(requests) and self._batch.has_not_begun(self._number)
 
-    def _help(self, worker: Any) -> bool:
-        return self._batch.help_with(worker, self._number)
+    def _next_in(self, requests: Any) -> WorkRequest[Any] | None:
+        return self._batch.take_awaited(requests, self._number)
 
 
 def outcome_of(future: Any) -> Any:

@@ -429,8 +429,8 @@ class PoolFuture(Future[T]):
         """See `_waiting.Awaited`. For `WorkRequest`."""
         return False
 
-    def _help(self, worker: Any) -> bool:
-        return False
+    def _next_in(self, requests: Any) -> Any:
+        return None
 
     # --- the public face ----------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ class WorkRequest(PoolFuture[T]):
             if event is claim:
                 return True
             if type(event) is Claim:
-                counted = event.counts  # see _run_awaited
+                counted = event.counts  # see _claim_awaited
                 break
             if isinstance(event, (str, ByHand)):
                 break
@@ -228,22 +228,19 @@ class WorkRequest(PoolFuture[T]):
     def _waits_in(self, requests: Any) -> bool:
         return self._pe_home is requests and self._fold()[:2] == (None, None)
 
-    def _help(self, worker: Any) -> bool:
-        return self._waits_in(worker.requests) and worker.run_awaited(self)
+    def _next_in(self, requests: Any) -> WorkRequest[T] | None:
+        return self if self._waits_in(requests) else None
 
-    def _run_awaited(self, claim: Claim) -> None:
-        """As `_run`, for a worker that has not taken it out of the queue."""
+    def _claim_awaited(self, claim: Claim) -> bool:
+        """For a worker that has not taken it out of the queue: whether it is to `_run` it."""
         home = self._pe_home
-        try:
-            if home is None or home.remove_if_short(self):
-                self._run(claim)
-                return
-            self._pe_log.append(claim)
-            if self._fold()[:2] == (claim, None):
-                mark_cancellation()  # for it lies in the queue, and does not wait
-                self._run(claim)  # whose own claim then stands behind this one
-        finally:
-            del self, home  # what is raised may hold this frame
+        if home is None or home.remove_if_short(self):
+            return True
+        self._pe_log.append(claim)  # and `_run` will, once more, behind it
+        if self._fold()[:2] != (claim, None):
+            return False
+        mark_cancellation()  # for it lies in the queue, and does not wait
+        return True
 
     def _is_helped(self) -> bool:
         claim = self._fold()[0]
@@ -351,10 +348,10 @@ class OptionedRequest(BoundedRequest[T]):
             self._expire()
         super()._run(claim)
 
-    def _run_awaited(self, claim: Claim) -> None:
+    def _claim_awaited(self, claim: Claim) -> bool:
         if self._is_overdue():
             self._expire()
-        super()._run_awaited(claim)
+        return super()._claim_awaited(claim)
 
     def _is_overdue(self) -> bool:
         return self._pe_deadline is not None and time.monotonic() >= self._pe_deadline

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Context
 
+    from ._future import PoolFuture
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -58,15 +60,15 @@ class View(Executor):
         )
         return f"<{self._pool!r}.options({given})>"
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
         """As `PoolExecutor.submit`, with this view's options."""
-        return self._pool._pe_submit(self._options, fn, args, kwargs)
+        return self._pool._pe_submit(self._options, fn, args, kwargs)  # type: ignore[return-value]  # a PoolFuture
 
     async def submit_async(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
+    ) -> PoolFuture[T]:
         """As `PoolExecutor.submit_async`, with this view's options."""
-        return await self._pool._pe_submit_async(self._options, fn, args, kwargs)
+        return await self._pool._pe_submit_async(self._options, fn, args, kwargs)  # type: ignore[return-value]
 
     def map(
         self,

@@ -31,8 +31,8 @@ class Awaited(Protocol):
         """Whether something of it lies in this queue, not started."""
         ...
 
-    def _help(self, worker: Any) -> bool:
-        """Have `worker` run one of what lies in its queue; False if there is none to be had."""
+    def _next_in(self, requests: Any) -> Any:
+        """One request of it that lies there, to be run by the caller; None if there is none."""
         ...
 
 
@@ -75,8 +75,8 @@ class Nothing:
     def _waits_in(self, requests: Any) -> bool:
         return False
 
-    def _help(self, worker: Any) -> bool:
-        return False
+    def _next_in(self, requests: Any) -> None:
+        return None
 
 
 NOTHING: Final = Nothing()
@@ -148,15 +148,15 @@ class Futures:
             pass
         return bool(self._references)
 
-    def _help(self, worker: Any) -> bool:
+    def _next_in(self, requests: Any) -> Any:
         try:
             while True:
                 # Whoever takes one out runs it, or it has started, or is of no pool of ours.
                 future: Any = self._references.popleft()()
-                if hasattr(future, "_help") and future._help(worker):
-                    return True
+                if hasattr(future, "_waits_in") and future._waits_in(requests):
+                    return future
         except IndexError:
-            return False
+            return None
 
 
 class TaskEvent:

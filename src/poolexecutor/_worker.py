@@ -8,7 +8,6 @@ import time
 from concurrent.futures._base import LOGGER
 from contextlib import ExitStack
 from contextvars import Context, copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ._future import BETWEEN, Claim
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from ._waiting import Awaited
 
 T = TypeVar("T")
+# Of the stack, in Python's frames. Up to 3.10 those of C take their part of it, too.
+_USABLE = 0.75 if sys.version_info >= (3, 11) else 0.5
 
 
 class Crew(Protocol):
@@ -118,8 +119,7 @@ class Wait:
 
     def run(self, worker: WorkerThread) -> None:
         """Have a worker do what is awaited, as long as the task waits."""
-        while not self.is_over() and self.awaited._help(worker):
-            pass
+        worker.run_while(self.is_over, self.awaited)
 
 
 class WorkerThread:
@@ -148,7 +148,7 @@ class WorkerThread:
         self.requests = requests
         self.is_ready = False  # from its first task on
         self._base: Context | None = None  # as it was before its first task
-        self._callers: list[Generator[None, Callable[[], None], None]] = []  # that are idle
+        self._callers: list[Generator[None, Any, None]] = []  # that are idle
         self._take = requests.taker(self.slot)
         self._take_late = requests.late_taker(self.slot)
         self._crew = crew
@@ -284,7 +284,10 @@ class WorkerThread:
             helps: Whether this worker itself may run what is awaited.
         """
         if deadline is None and (not self.is_ready or (helps and _has_room())):
-            Wait(self, awaited, is_over, None).run(self)
+            # As run_while, without the call: the stack is short.
+            while not is_over() and (request := awaited._next_in(self.requests)) is not None:
+                self.run_awaited(request)
+                del request  # what it raised may be raised here, and hold this frame
         if is_over():
             return sleep()
         wait = self.begin_wait(awaited, is_over, deadline)
@@ -311,8 +314,13 @@ class WorkerThread:
         """The task goes on. Called by any thread, where a coroutine waited."""
         self._crew.unblock(wait)
 
-    def run_awaited(self, request: WorkRequest[Any]) -> bool:
-        """Run a request of the own queue now, wherever it lies there; False if another one has it.
+    def run_while(self, is_over: Callable[[], bool], awaited: Awaited) -> None:
+        """Run what is awaited, as far as it lies in the own queue."""
+        while not is_over() and (request := awaited._next_in(self.requests)) is not None:
+            self.run_awaited(request)
+
+    def run_awaited(self, request: WorkRequest[Any]) -> None:
+        """Run a request of the own queue now, wherever it lies there, unless another one has it.
 
         In a copy of the context that this worker began with: what the waiting task has changed in
         its own is not for others, and the other way round.
@@ -322,10 +330,11 @@ class WorkerThread:
         context = copy_context() if self._base is None else self._base.copy()
         try:
             slot.append(request)
-            caller = self._callers.pop() if self._callers else _caller()
-            next(caller)
-            caller.send(partial(context.run, request._run_awaited, claim))
-            self._callers.append(caller)
+            if request._claim_awaited(claim):
+                caller = self._callers.pop() if self._callers else _caller()
+                next(caller)
+                caller.send((context, request, claim))
+                self._callers.append(caller)
         except BaseException as error:
             # Raised into this thread from outside: tasks and callbacks cannot get here.
             if not request._abandon(claim, error):
@@ -333,10 +342,8 @@ class WorkerThread:
             raise
         finally:
             slot.remove(request)
-        owner, final, _ = request._fold()
-        if waits and owner is claim:
+        if waits and request._fold()[0] is claim:
             claim.helped += 1
-        return final is not None
 
     def _hand_back(self, error: BaseException) -> None:
         """Leave nothing behind: neither a lock among the idle nor a request in the slot."""
@@ -347,14 +354,16 @@ class WorkerThread:
         self.slot.clear()
 
 
-def _caller() -> Generator[None, Callable[[], None], None]:
-    """Make the call that is sent. To be started anew, by `next`, for each.
+def _caller() -> Generator[None, tuple[Context, WorkRequest[Any], Claim], None]:
+    """Run the request that is sent. To be started anew, by `next`, for each.
 
     A generator that is suspended has no caller. So the traceback of what a task raised that was
     run here does not lead to the frames of the task that waited, and keep alive what they hold.
     """
     while True:
-        (yield)()
+        context, request, claim = yield
+        context.run(request._run, claim)
+        del context, request, claim
         yield
 
 
@@ -368,7 +377,7 @@ def _has_room() -> bool:
     if events is not None and events._get_running_loop() is not None:
         return False
     try:
-        sys._getframe(sys.getrecursionlimit() * 3 // 4)
+        sys._getframe(int(sys.getrecursionlimit() * _USABLE))
     except ValueError:
         return True
     return False

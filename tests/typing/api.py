@@ -130,3 +130,13 @@ def results(executor: PoolExecutor) -> None:
         number = 0
     numbers: list[int] = [future.result() for future in queue]
     print(number, numbers)
+
+
+async def coroutines(executor: PoolExecutor, queue: ResultQueue[int]) -> None:
+    number: int = await executor.submit(length, "abc")
+    text: str = await executor.submit(length, "abc")  # type: ignore[arg-type]
+    future = await executor.submit_async(length, "abc", twice=True)
+    await executor.submit_async(length)  # type: ignore[call-arg]
+    numbers: list[int] = [number, await future]
+    numbers += [finished.result() async for finished in queue]
+    print(text, numbers, await (await executor.options(priority=1).submit_async(length, "abc")))
