@@ -90,6 +90,7 @@ class Queue(Protocol):
 
     def has_requests(self) -> bool: ...
     def remove_if_short(self, request: Any) -> bool: ...
+    def put_back(self, request: Any) -> None: ...
     def add_uneven(self, batch: Any) -> None: ...
 
 
@@ -240,7 +241,8 @@ class Batch(Generic[T]):
         if worker is None:
             return self._next_outcome(deadline)
         sleep = partial(self._next_outcome, deadline)
-        return worker.wait(sleep, deadline, self, lambda: not finished.empty())
+        is_over = lambda: not finished.empty()  # noqa: E731
+        return worker.wait(sleep, deadline, self, is_over, worker.crew.is_small())
 
     def _next_outcome(self, deadline: float | None) -> Any:
         assert self._finished is not None
@@ -391,10 +393,14 @@ class Batch(Generic[T]):
                 self._numbers.appendleft(hand[0])  # interrupted: it keeps its turn
             raise
         else:
-            self._take(hand[0])
+            self._let_go_of(hand[0])
             if self._is_window:
                 self._call_another()
         return True
+
+    def _let_go_of(self, number: int) -> None:
+        """A request has been made of it."""
+        self._take(number)
 
     def _request(self, number: int) -> WorkRequest[Any]:
         item = self._items[number]
@@ -443,14 +449,25 @@ class Batch(Generic[T]):
                 self._unspend()
             raise
         assert number is not None
-        self._take(number)
-        if self._queue.remove_if_short(self):
-            self._unspend()
-        else:
-            self._queue.add_uneven(self)
-        if self._is_window:
-            self._call_another()
+        try:
+            self._let_go_of(number)
+            self._spend_share()
+            if self._is_window:
+                self._call_another()
+        except BaseException as error:
+            self._settle(number, Failure(error))  # raised into this thread
+            self._crew.count(Tally(failed=1))
+            raise
         return request
+
+    def _spend_share(self) -> None:
+        """For an item that was taken without one."""
+        if not self._queue.remove_if_short(self):
+            self._queue.add_uneven(self)
+        elif not self._is_spent():
+            # Somebody has come upon the spent one already; this is another item's.
+            self._queue.put_back(self)
+            self._crew.summon_somebody()
 
     def _request_to_help(self, number: int) -> WorkRequest[Any]:
         return self._request(number)

@@ -135,6 +135,9 @@ class ChunkedBatch(Batch[T]):
             claim.failed += self._sizes[number] - 1
         return super()._abandon(claim, error)
 
+    def _let_go_of(self, number: int) -> None:
+        pass  # `stop` looks for it there while it is run
+
     def _request_to_help(self, number: int) -> WorkRequest[Any]:
         return self._request(number, counts=True)
 
@@ -156,6 +159,7 @@ class ChunkedBatch(Batch[T]):
                 self._crew.count(Tally(cancelled=size - 1))
             elif not ran:
                 self._crew.count(Tally(failed=size - 1))
+            self._take(number)
             self._settle(number, outcome_of(request))
 
         request: WorkRequest[Any] = WorkRequest(run, (), {})

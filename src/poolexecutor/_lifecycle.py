@@ -71,12 +71,12 @@ def join_thread(thread: threading.Thread, deadline: float | None) -> None:
 
 def hold(lock: Any, deadline: float | None) -> bool:
     """Take and release a lock; False if it could not be had up to the deadline."""
-    if deadline is None:
-        with lock:
-            return True
-    if not lock.acquire(True, max(0.0, deadline - time.monotonic())):
+    if not lock.acquire(True, -1 if deadline is None else max(0.0, deadline - time.monotonic())):
         return False
-    lock.release()
+    try:
+        lock.release()
+    except RuntimeError:
+        pass  # a finalizer, here in between, has done so; see `Workforce._grow`
     return True
 
 

@@ -143,7 +143,9 @@ def _next(
     worker = worker_of_this_thread()
     if worker is None or not finished.empty():
         return sleep()
-    return worker.wait(sleep, deadline, awaited, lambda: not finished.empty())  # type: ignore[no-any-return]
+    return worker.wait(  # type: ignore[no-any-return]
+        sleep, deadline, awaited, lambda: not finished.empty(), worker.crew.is_small()
+    )
 
 
 def _take(

@@ -173,7 +173,7 @@ class ResultQueue(Generic[T]):
                 return
             except queue.Empty:
                 with (
-                    while_waiting(self._submitted_in_tasks, self._has_news),
+                    while_waiting(self._submitted_in_tasks, bool),
                     self._looking() as look,
                 ):
                     await self._news.wait_in_loop(look)
@@ -233,7 +233,8 @@ class ResultQueue(Generic[T]):
         if worker is None or left_until(deadline) == 0:
             return self._sleep(deadline)
         sleep, awaited = partial(self._sleep, deadline), self._submitted_in_tasks
-        return worker.wait(sleep, deadline, awaited, self._has_news)  # type: ignore[no-any-return]
+        helps = len(self._outstanding) == 1 or worker.crew.is_small()
+        return worker.wait(sleep, deadline, awaited, self._has_news, helps, lasts=False)  # type: ignore[no-any-return]
 
     def _sleep(self, deadline: float | None) -> bool:
         with self._looking() as look:

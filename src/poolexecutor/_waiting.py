@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -46,6 +45,7 @@ class Waiter(Protocol):
         awaited: Awaited,
         is_over: Callable[[], bool],
         helps: bool = True,
+        lasts: bool = True,
     ) -> T: ...
 
 
@@ -119,21 +119,21 @@ class Futures:
     __slots__ = ("_references",)
 
     def __init__(self) -> None:
-        self._references: deque[weakref.ref[Any]] = deque()
+        self._references: list[weakref.ref[Any]] = []
 
     def add(self, future: Any) -> None:
         """One future more. Forgets some of those that are done, so there are never many."""
         for _ in range(2):
-            if not self._drop_first_unless(lambda future: not future.done()):
+            if not self._drop_first_if_done():
                 break
         self._references.append(weakref.ref(future))
 
-    def _drop_first_unless(self, is_wanted: Callable[[Any], bool]) -> bool:
-        """Forget the first one, unless it is wanted; whether there was one to be forgotten."""
+    def _drop_first_if_done(self) -> bool:
+        """Whether there was one to be forgotten, and there are more."""
         try:
             reference = self._references[0]
             future = reference()
-            if future is not None and is_wanted(future):
+            if future is not None and not future.done():
                 return False
             self._references.remove(reference)
         except (IndexError, ValueError):
@@ -141,22 +141,25 @@ class Futures:
         return bool(self._references)
 
     def _waits_in(self, requests: Any) -> bool:
-        def waits(future: Any) -> bool:
-            return hasattr(future, "_waits_in") and future._waits_in(requests)
-
-        while self._drop_first_unless(waits):
+        while self._drop_first_if_done():
             pass
-        return bool(self._references)
+        return any(_waits_in(reference(), requests) for reference in self._references[:])
 
     def _next_in(self, requests: Any) -> Any:
-        try:
-            while True:
-                # Whoever takes one out runs it, or it has started, or is of no pool of ours.
-                future: Any = self._references.popleft()()
-                if hasattr(future, "_waits_in") and future._waits_in(requests):
+        for reference in self._references[:]:
+            future = reference()
+            if future is None or future.done() or _waits_in(future, requests):
+                try:
+                    self._references.remove(reference)
+                except ValueError:
+                    continue  # another thread has taken it
+                if _waits_in(future, requests):
                     return future
-        except IndexError:
-            return None
+        return None
+
+
+def _waits_in(future: Any, requests: Any) -> bool:
+    return hasattr(future, "_waits_in") and future._waits_in(requests)
 
 
 class TaskEvent:

@@ -32,7 +32,10 @@ class Crew(Protocol):
 
     idle_timeout: float | None
     is_alert: bool
+    errands: Any
 
+    def hand_over(self) -> None: ...
+    def is_small(self) -> bool: ...
     def prepare(self, worker: WorkerThread) -> bool: ...
     def attend(self, worker: WorkerThread) -> bool: ...
     def block(self, wait: Wait) -> None: ...
@@ -146,7 +149,8 @@ class WorkerThread:
         self.gone = threading.Lock()  # held until its thread has departed, or was given up
         self.gone.acquire()
         self.requests = requests
-        self.is_ready = False  # from its first task on
+        self.is_ready = False  # from its first task on, until it has decided to leave
+        self.serving: WorkerThread | None = None  # for whose task it runs what that awaits
         self._base: Context | None = None  # as it was before its first task
         self._callers: list[Generator[None, Any, None]] = []  # that are idle
         self._take = requests.taker(self.slot)
@@ -165,7 +169,7 @@ class WorkerThread:
 
     def is_searching(self) -> bool:
         """Whether it has no request; unless it is parked, it is about to take one."""
-        return not self.slot[:1]
+        return self.is_ready and not self.slot[:1]
 
     def count_running(self) -> int:
         """How many requests, or items of batches, it has that have not ended."""
@@ -196,6 +200,8 @@ class WorkerThread:
                         self._base = copy_context()
                         self.is_ready = True
                         self._work()
+                        self.is_ready = False
+                        self._crew.hand_over()
             except BaseException as error:
                 # Raised into this thread from outside: tasks and callbacks cannot get here.
                 struck = error
@@ -238,9 +244,12 @@ class WorkerThread:
         take, late, slot = self._take, self._take_late, self.slot
         claim, crew = self.claim, self._crew
         expired = False  # whether it has just been idle for too long
+        called = True  # perhaps for an errand
         while True:
-            if crew.is_alert and crew.attend(self):
-                return
+            if crew.is_alert or called:
+                called = False
+                if (crew.is_alert or crew.errands) and crew.attend(self):
+                    return
             try:
                 next(take)
             except IndexError:
@@ -262,6 +271,7 @@ class WorkerThread:
             else:
                 expired = self.requests.park(self.lock, crew.must_look, crew.idle_timeout)
             self.wakes += 1
+            called = True
 
     # --- waiting in a task --------------------------------------------------------------------
 
@@ -272,6 +282,7 @@ class WorkerThread:
         awaited: Awaited,
         is_over: Callable[[], bool],
         helps: bool = True,
+        lasts: bool = True,
     ) -> T:
         """Have the task of this worker wait. See `Workforce.block`.
 
@@ -282,15 +293,16 @@ class WorkerThread:
             awaited: What is awaited.
             is_over: Whether it is there. Asked by other threads, too.
             helps: Whether this worker itself may run what is awaited.
+            lasts: Whether `is_over` stays true until the task goes on: no other one takes it away.
         """
-        if deadline is None and (not self.is_ready or (helps and _has_room())):
+        if deadline is None and (not self.is_ready or (helps and self._has_room())):
             # As run_while, without the call: the stack is short.
             while not is_over() and (request := awaited._next_in(self.requests)) is not None:
                 self.run_awaited(request)
                 del request  # what it raised may be raised here, and hold this frame
         if is_over():
             return sleep()
-        wait = self.begin_wait(awaited, is_over, deadline)
+        wait = self.begin_wait(awaited, is_over if lasts else bool, deadline)
         try:
             return sleep()
         finally:
@@ -313,6 +325,23 @@ class WorkerThread:
     def end_wait(self, wait: Wait) -> None:
         """The task goes on. Called by any thread, where a coroutine waited."""
         self._crew.unblock(wait)
+
+    def _has_room(self) -> bool:
+        """Whether another task can be run on top of the one that runs in this thread.
+
+        Not in the midst of an event loop, since a task may start its own. Nor where that one has
+        used up much of the stack, for the other one may do so, too: a quarter, or, where tasks are
+        nested, what tasks of that kind use.
+        """
+        events = sys.modules.get("asyncio.events")
+        if events is not None and events._get_running_loop() is not None:
+            return False
+        limit = sys.getrecursionlimit()
+        try:
+            sys._getframe(int(min(limit * _USABLE, limit / 4 + 10 * len(self.slot))))
+        except ValueError:
+            return True
+        return False
 
     def run_while(self, is_over: Callable[[], bool], awaited: Awaited) -> None:
         """Run what is awaited, as far as it lies in the own queue."""
@@ -341,7 +370,8 @@ class WorkerThread:
                 self.requests.put_back(request)
             raise
         finally:
-            slot.remove(request)
+            if slot[-1:] == [request]:
+                slot.pop()
         if waits and request._fold()[0] is claim:
             claim.helped += 1
 
@@ -367,27 +397,12 @@ def _caller() -> Generator[None, tuple[Context, WorkRequest[Any], Claim], None]:
         yield
 
 
-def _has_room() -> bool:
-    """Whether another task can be run on top of the one that runs in this thread.
-
-    Not if that has used up most of the stack, and not in the midst of an event loop: a task may
-    start its own.
-    """
-    events = sys.modules.get("asyncio.events")
-    if events is not None and events._get_running_loop() is not None:
-        return False
-    try:
-        sys._getframe(int(sys.getrecursionlimit() * _USABLE))
-    except ValueError:
-        return True
-    return False
-
-
 class _Nobody:
     """The crew of a worker that is alone in the child of a fork."""
 
     idle_timeout: float | None = None
     is_alert = False
+    errands = ()
 
     def __init__(self, at_end: Callable[[], None]) -> None:
         self._at_end = at_end
@@ -401,6 +416,12 @@ class _Nobody:
     must_look = must_look_though_refused = must_leave
 
     def may_leave(self, worker: WorkerThread, expired: bool) -> bool:
+        return True
+
+    def hand_over(self) -> None:
+        pass
+
+    def is_small(self) -> bool:
         return True
 
     def attend(self, worker: WorkerThread) -> bool:

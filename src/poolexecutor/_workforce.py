@@ -37,7 +37,7 @@ looks for tickets after releasing it. Only `join` waits for it, if its own threa
 
 A BLOCKED worker does not count: `active` are the others, and there may be as many of those as the
 limit says. Its task waits for something that is *awaited*. If that lies in our queue the wait is
-put into `_errands` and a worker is brought for it: an idle one is called, or one started, if need
+put into `errands` and a worker is brought for it: an idle one is called, or one started, if need
 be beyond the limit, since others may be stuck behind a lock that the waiting task holds. Every
 worker looks for errands before it looks at the queue, and an errand is one wait, taken out once. So
 for each a worker is on its way, if it is not the one that was brought, and begins with what is
@@ -67,7 +67,6 @@ import queue
 import sys
 import threading
 import time
-from collections import deque
 from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -154,12 +153,13 @@ class Workforce:
         self._next_number = itertools.count().__next__
         self._broken_type = broken_type
         self._start = start
-        self._tickets: list[None] = []
+        self._tickets: list[Wait | None] = []  # with the errand, if it is for one
+        self._last_failure: object = None  # of a start; another one after each
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
         self._leaving: list[WorkerThread] = []
         self._blocked: list[Wait] = []
-        self._errands: deque[Wait] = deque()  # that no worker has begun
+        self.errands: list[Wait] = []  # that no worker has begun
         self._departing: list[WorkerThread] = []  # on their way from `workers` to the ledger
         self._last_departure: object = None  # another one after each
         self._last_threads: set[threading.Thread] = set()  # of workers that have departed
@@ -195,10 +195,13 @@ class Workforce:
         """How many workers there shall be, idle or not."""
         return self.bounds.floor if self.is_open and not self.must_leave() else 0
 
-    def _grow(self) -> BaseException | None:
+    def _grow(self, errand: Wait | None = None) -> BaseException | None:
         """Start a worker, if one is wanted; returns what has kept it from being started."""
+        self._tickets.append(errand)
+        return self._serve_tickets()
+
+    def _serve_tickets(self) -> BaseException | None:
         tickets, starting = self._tickets, self._starting
-        tickets.append(None)
         failure: BaseException | None = None
         if starting._is_owned():  # type: ignore[attr-defined]  # private, and Condition's
             if self._is_growing_below():
@@ -239,7 +242,7 @@ class Workforce:
 
     @staticmethod
     def _is_growing_below() -> bool:
-        """Whether a signal handler or finalizer has interrupted `_grow` in this very thread."""
+        """Whether a signal handler or finalizer has interrupted that in this very thread."""
         frame = sys._getframe(2)
         while frame is not None:
             if frame.f_code is _GROW_CODE:
@@ -249,16 +252,18 @@ class Workforce:
 
     def _serve_ticket(self) -> None:
         try:
-            self._tickets.pop()
+            errand = self._tickets.pop()
         except IndexError:
             return
-        if len(self.workers) >= self._floor() and (
-            self._call_own() if self._errands else self.requests.wake_one()
-        ):
+        if errand is not None:
+            if errand in self.errands[:] and not self._call_own():
+                self._start_worker()  # whatever the limit
+            return
+        if len(self.workers) >= self._floor() and self.requests.wake_one():
             return
         # If the one that is about to go on did not count, those that leave for it would ask for
         # others, without end.
-        if len(self._counted()) < self.bounds.limit or self._errands:
+        if len(self._counted()) < self.bounds.limit:
             self._start_worker()
             if len(self.workers) < self._floor():
                 self._tickets.append(None)  # one by one up to the minimum
@@ -274,6 +279,7 @@ class Workforce:
             self._start(worker)
             self.largest = max(self.largest, count)
         except BaseException:
+            self._last_failure = object()
             # Whether its thread was started is for `birth` to say: who pops it decides.
             try:
                 worker.birth.pop()
@@ -565,8 +571,7 @@ class Workforce:
     def _stop_leaving(self, worker: WorkerThread) -> None:
         """The worker has left, or may not; those who counted it as leaving are to look again."""
         self._leaving.remove(worker)
-        self.is_alert = False
-        self._shrink()
+        self._look_again()
 
     def wait_for_size(self, timeout: float | None) -> bool:
         """Wait until no worker is left that has to leave; False if `timeout` seconds are up.
@@ -665,6 +670,7 @@ class Workforce:
             stats = self._count()
             if not departing and not self._departing[:] and departure is self._last_departure:
                 return stats
+            time.sleep(0)  # its turn
         return self._count()
 
     def _count(self) -> PoolStats:
@@ -710,12 +716,12 @@ class Workforce:
         self._blocked.append(wait)
         self.active.discard(wait.worker)
         self.is_alert = True
-        if not self.requests.has_requests() or self._is_each_fetched():
+        if not self.requests.has_requests():
             return
         if wait.awaited._waits_in(self.requests):
-            self._errands.append(wait)
-            wait.is_served = self._call_own() or self._lend()
-        else:
+            self.errands.append(wait)
+            wait.is_served = self._is_each_fetched() or self._bring(wait)
+        elif not self._is_each_fetched():
             self.summon_somebody()
 
     def _is_each_fetched(self) -> bool:
@@ -727,41 +733,81 @@ class Workforce:
         searching = {worker for worker in self.active.copy() if worker.is_searching()}
         idle = set(map(id, self.requests.idle[:]))
         coming = sum(id(worker.lock) not in idle for worker in searching)
-        return waiting <= coming and not self._errands and not self._count_surplus()
+        return waiting <= coming
 
     def unblock(self, wait: Wait) -> None:
         """It waits no more. Workers that are too many now leave, see `attend`."""
         wait.end()
         try:
-            self._errands.remove(wait)
+            self.errands.remove(wait)
         except ValueError:
             pass  # somebody sees to it, or has done so
-        if wait not in self._blocked[:]:
+        waits = [other for other in self._blocked[:] if other.worker is wait.worker]
+        if wait not in waits:
             return  # forked meanwhile
-        if not any(other.worker is wait.worker for other in self._blocked[:] if other is not wait):
+        if len(waits) == 1 and wait.worker in self.workers:
             self.active.add(wait.worker)
-        self._blocked.remove(wait)
-        self.is_alert = False
+        self._forget_wait(wait)
+        self._look_again()
+
+    def _forget_wait(self, wait: Wait) -> None:
+        try:
+            self._blocked.remove(wait)
+        except ValueError:
+            pass  # forgotten before
+
+    def _look_again(self) -> None:
+        """Fewer may be too many now; `is_alert` tells whether that is to be looked at."""
+        if not self._blocked[:1]:
+            self.is_alert = False
         self._shrink()
 
     def _counted(self) -> set[WorkerThread]:
         """Workers that count against the limit, those included that are about to go on."""
         over = [wait.worker for wait in self._blocked[:] if wait.is_over()]
-        return self.active.copy().union(over)
+        return self.active.copy().union(self.workers.intersection(over))
 
     def _call_own(self) -> bool:
         """Call the worker that parked last; False if none is parked."""
         return any(self.requests.call(lock) for lock in reversed(self._own_idle()))
 
-    def _lend(self) -> bool:
-        """Start a worker, whatever the limit; False if that cannot be."""
-        failure = self._grow()
+    def _bring(self, wait: Wait) -> bool:
+        """See to it that a worker comes for this errand; False if none can be started.
+
+        None is lent beyond the limit if one is at work on what the same task has awaited before,
+        and given up: then it would be more with each time-out. That one sees to this after it.
+        """
+        if self._call_own():
+            return True
+        if len(self._counted()) >= self.bounds.limit and any(
+            worker.serving is wait.worker for worker in self.active.copy()
+        ):
+            return True
+        last_failure = self._last_failure
+        failure = self._grow(wait)
         try:
             if failure is not None and not isinstance(failure, Exception):
                 raise failure
-            return failure is None
+            # Another thread may be seeing to it, and fail. It is not waited for without end: a
+            # signal handler may be on top of it.
+            _lifecycle.hold(self._starting, time.monotonic() + 1)
+            failure = failure or self._serve_tickets()  # of those who came while it was held here
+            return failure is None and self._last_failure is last_failure
         finally:
             failure = None  # its traceback holds this frame
+
+    def is_small(self) -> bool:
+        """Whether a task may begin with any of those of which it waits for the first.
+
+        That one may wait, in its own way, for what the task does when another one is there. Then
+        the standard pool would hang, too, if there are not two workers besides.
+        """
+        return self.bounds.maximum <= 2
+
+    def hand_over(self) -> None:
+        """For a worker that has taken its last look: somebody else has to see to errands."""
+        for wait in self.errands[:]:
+            self._bring(wait)
 
     def attend(self, worker: WorkerThread) -> bool:
         """For a worker that has no request in hand: do what is more urgent than the next one.
@@ -769,17 +815,39 @@ class Workforce:
         Returns:
             Whether it shall leave.
         """
+        if worker not in self.active:
+            self._resurrect(worker)
         try:
             while True:
-                self._errands.popleft().run(worker)
+                self._serve(worker, self.errands.pop(0))
         except IndexError:
             pass
         if self._count_surplus() and self.may_leave(worker, expired=False):
             return True
         if not self._blocked[:1]:
-            self.is_alert = False
-            self._shrink()
+            self._look_again()
         return False
+
+    def _resurrect(self, worker: WorkerThread) -> None:
+        """Its task has ended and yet it is said to wait: `unblock` was struck from outside."""
+        self.active.add(worker)
+        self._forget_waits_of(worker)
+
+    def _forget_waits_of(self, worker: WorkerThread) -> None:
+        for wait in self._blocked[:]:
+            if wait.worker is worker:
+                wait.end()
+                self._forget_wait(wait)
+
+    def _serve(self, worker: WorkerThread, wait: Wait) -> None:
+        worker.serving = wait.worker
+        try:
+            wait.run(worker)
+        except BaseException:
+            self.errands.insert(0, wait)  # raised into this thread; it is handed over
+            raise
+        finally:
+            worker.serving = None
 
     # --- called by the workers ----------------------------------------------------------------
 
@@ -809,10 +877,9 @@ class Workforce:
         """For a worker that is about to sleep, and can be called already: whether it must not."""
         if self.changes.is_watched():
             self.changes.ring()
-        return (self.is_alert and self._is_called_for()) or self.must_leave()
-
-    def _is_called_for(self) -> bool:
-        return bool(self._errands) or self._count_surplus() > 0
+        if self.is_alert and (self.errands or self._count_surplus()):
+            return True
+        return bool(self.errands) or self.must_leave()
 
     def must_look_though_refused(self) -> bool:
         """As `must_look`, for one that may not leave though idle for too long: nothing but a
@@ -825,6 +892,8 @@ class Workforce:
         self._departing.append(worker)
         self.workers.discard(worker)
         self.active.discard(worker)
+        if self._blocked[:1]:
+            self._forget_waits_of(worker)  # it has died in the midst of one
         self._ledger.add(_tally(worker))
         self._last_departure = worker.claim
         self._departing.remove(worker)
@@ -837,6 +906,8 @@ class Workforce:
             self.threads.discard(worker.thread)  # those that leave in the end are joined
             if len(self.workers) < self._floor():
                 self._replace()
+        if self.errands:
+            self.hand_over()
         if self.requests.has_requests():
             # Called after its last look, or dying: somebody else has to look.
             if self.broken:
@@ -1034,7 +1105,7 @@ class Workforce:
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
         self._leaving, self._departing, self._inside = [], [], []
-        self._blocked, self._errands = [], deque()
+        self._blocked, self.errands = [], []
         self._last_threads = set()
         self.is_alert = False
         self.changes.after_fork()
@@ -1048,7 +1119,7 @@ class Workforce:
             self.admission.set_up(self._leave_queue)
 
 
-_GROW_CODE = Workforce._grow.__code__
+_GROW_CODE = Workforce._serve_tickets.__code__
 
 
 def _was_queued(request: Any) -> bool:
