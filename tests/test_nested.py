@@ -27,6 +27,7 @@ from poolexecutor import (
     current_worker,
 )
 from poolexecutor._request import WorkRequest
+from poolexecutor._worker import Wait
 
 from .helpers import SECONDS, blocked, until
 from .nested import CASES, WAYS, by_wait, double
@@ -425,6 +426,145 @@ class TestLending:
             monkeypatch.setattr(threading.Thread, "start", start)
             task = executor.submit(WAYS[way], executor, double, range(3))
             assert task.result(SECONDS) == [0, 2, 4]
+
+    @pytest.mark.parametrize("way", ["result", "wait"])
+    def test_polling_lends_no_more_and_more(self, way: str) -> None:
+        """One is lent for what was awaited first; what is awaited after it waits for that."""
+        running, most = [], []
+        gate = threading.Event()
+
+        def work():
+            running.append(None)
+            most.append(len(running))
+            gate.wait(SECONDS)
+            running.pop()
+
+        def outer():
+            futures = [executor.submit(work) for _ in range(50)]
+            for future in futures:
+                if way == "wait":
+                    concurrent.futures.wait([future], 0.001)
+                else:
+                    with contextlib.suppress(concurrent.futures.TimeoutError):
+                        future.result(0.001)
+            gate.set()
+            return futures
+
+        with PoolExecutor(1) as executor:
+            for future in executor.submit(outer).result(SECONDS):
+                future.result(SECONDS)
+            assert max(most) <= 2
+            assert at_rest(executor).largest_workers <= 4
+
+    @pytest.mark.parametrize("way", ["unordered", "view", "queue"])
+    def test_the_first_of_several_by_workers_that_are_free(self, way: str) -> None:
+        """One item waits for what the task does with the other; it does not begin with it."""
+        gate = threading.Event()
+
+        def item(number):
+            if number == 0:
+                assert gate.wait(SECONDS)
+            return number
+
+        def outer():
+            if way == "queue":
+                results = ResultQueue(executor)
+                for number in range(2):
+                    results.submit(item, number)
+                found = (future.result() for future in results)
+            else:
+                mapper = executor if way == "unordered" else executor.options(priority=1)
+                found = mapper.map_unordered(item, range(2))
+            first = next(found)
+            gate.set()
+            return [first, *found]
+
+        with PoolExecutor(3) as executor:
+            assert executor.submit(outer).result(SECONDS) == [1, 0]
+
+    def test_a_worker_on_its_way_out_is_not_counted_on(self) -> None:
+        """It leaves its context, which wants a lock that the waiting task holds."""
+        lock, leaving = threading.Lock(), threading.Event()
+
+        @contextlib.contextmanager
+        def context():
+            yield
+            leaving.set()
+            with lock:
+                pass
+
+        def outer():
+            with lock:
+                assert leaving.wait(SECONDS)
+                return by_wait(executor, double, range(2))
+
+        with PoolExecutor(2, idle_timeout=0.01, worker_context=context) as executor:
+            task = executor.submit(outer)
+            executor.submit(double, 1).result(SECONDS)
+            assert task.result(SECONDS) == [0, 2]
+
+    def test_two_lenders_and_no_thread(self, monkeypatch) -> None:
+        """One of them starts threads for both, and fails; the other one hears of it."""
+        entered = threading.Barrier(2)
+        starting = threading.Event()
+
+        def start(thread):
+            starting.set()
+            time.sleep(0.05)  # the other one comes meanwhile, and leaves a ticket
+            raise RuntimeError("can't start new thread")
+
+        def outer(is_first):
+            futures = [executor.submit(double, 4)]
+            entered.wait(SECONDS)
+            if not is_first:
+                starting.wait(SECONDS)
+            concurrent.futures.wait(futures)
+            return futures[0].result()
+
+        with PoolExecutor(2) as executor:
+            with blocked(executor, 2):
+                monkeypatch.setattr(threading.Thread, "start", start)
+                tasks = [executor.submit(outer, is_first) for is_first in (True, False)]
+            assert [task.result(SECONDS) for task in tasks] == [8, 8]
+
+    def test_struck_while_it_goes_on(self, monkeypatch) -> None:
+        """An exception from outside in `unblock`: the pool goes on, and counts it again."""
+
+        def outer():
+            future = executor.submit(double, 1)
+            with pytest.raises(SystemExit):
+                future.result(SECONDS)
+
+        def end(wait):
+            monkeypatch.undo()
+            raise SystemExit
+
+        with PoolExecutor(1) as executor:
+            monkeypatch.setattr(Wait, "end", end)
+            executor.submit(outer).result(SECONDS)
+            assert executor.submit(by_wait, executor, double, range(3)).result(SECONDS) == [0, 2, 4]
+            at_rest(executor)
+
+    def test_cancelling_what_is_left_of_a_chunk(self) -> None:
+        ran = []
+        begun = threading.Event()
+
+        def item(number):
+            ran.append(number)
+            begun.set()
+            until(lambda: executor._shutdown)
+
+        def outer():
+            return list(executor.map(item, range(50), chunksize=50))
+
+        executor = PoolExecutor(1)
+        task = executor.submit(outer)
+        begun.wait(SECONDS)
+        executor.shutdown(cancel_futures=True)
+        assert ran == [0]
+        assert type(task.exception(SECONDS)) is concurrent.futures.CancelledError
+        stats = executor.stats()
+        assert (stats.completed, stats.cancelled, stats.submitted) == (1, 49, 51)
 
     def test_idle_workers_come_first(self) -> None:
         with PoolExecutor(2, min_workers=2) as executor:

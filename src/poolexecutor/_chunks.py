@@ -143,6 +143,7 @@ class ChunkedBatch(Batch[T]):
 
     def _request(self, number: int, counts: bool = False) -> WorkRequest[Any]:
         chunk, size, ran = self._items[number], self._sizes[number], []
+        ended: list[int] = []
 
         def run() -> Any:
             ran.append(True)
@@ -150,8 +151,7 @@ class ChunkedBatch(Batch[T]):
             failed = run_chunk(self._fn, self._spread, chunk, outcomes, size)
             missing = size - len(outcomes)
             _fill_up(outcomes, size)
-            if counts:  # it counts as one that was completed
-                self._crew.count(Tally(size - failed - missing - 1, failed, missing))
+            ended.extend((failed, missing))
             return outcomes, failed + missing > 0
 
         def settle(request: Any) -> None:
@@ -159,6 +159,9 @@ class ChunkedBatch(Batch[T]):
                 self._crew.count(Tally(cancelled=size - 1))
             elif not ran:
                 self._crew.count(Tally(failed=size - 1))
+            elif counts and ended:  # it counts as one that was completed, so far
+                failed, missing = ended
+                self._crew.count(Tally(size - failed - missing - 1, failed, missing))
             self._take(number)
             self._settle(number, outcome_of(request))
 

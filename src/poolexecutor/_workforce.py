@@ -790,7 +790,7 @@ class Workforce:
                 raise failure
             # Another thread may be seeing to it, and fail. It is not waited for without end: a
             # signal handler may be on top of it.
-            _lifecycle.hold(self._starting, time.monotonic() + 1)
+            _lifecycle.hold(self._starting, time.monotonic() + 5)
             failure = failure or self._serve_tickets()  # of those who came while it was held here
             return failure is None and self._last_failure is last_failure
         finally:
