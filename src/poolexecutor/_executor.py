@@ -208,7 +208,7 @@ class PoolExecutor(StandardExecutor):
             return self.__submit_carried(self.__submit_specially, fn, args, kwargs)  # type: ignore[return-value]  # a PoolFuture
         request = WorkRequest(fn, args, kwargs)
         try:
-            request._pe_home = requests = workforce.requests
+            requests = workforce.requests
             requests.append(request)
             # As requests.has_idle() and summon(), without the calls.
             if requests.idle[-1:] or len(workforce.active) < workforce.bounds.limit:

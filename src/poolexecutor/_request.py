@@ -18,10 +18,10 @@ What the queue holds must answer to four verbs, whatever it is:
 - ``cancel()``, ``cancelled()``: as a future's; ``_has_expired()``: whether it was not run in time;
   ``_is_helped()``: whether a worker has run it that waited for it, or does so.
 
-A request that a task waits for can be run without being taken out of the queue, since its log
-decides who runs it. Where the queue is short it is taken out, since it may hold a result that
-nobody wants to be kept; where it is long that would take too long, and a worker comes across it
-later, as it does across one that was cancelled.
+A request that a task waits for is taken out of the queue and run. One of a bounded queue, or with a
+priority, may stay there, if the queue is long, since its log decides who runs it; a worker comes
+across it later, as it does across one that was cancelled. So may none else: it holds a result that
+nobody may want to be kept.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class WorkRequest(PoolFuture[T]):
     """A call to be made and the future of its result."""
 
     _pe_kwargs: dict[str, Any] | None = None
-    _pe_home: Any = None  # the queue into which it was put; None, in no pool's own
+    _pe_home: Any = None  # the queue into which it was put; only of those that may stay there
 
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # All of it inline: this is the hot path of submit.
@@ -192,7 +192,8 @@ class WorkRequest(PoolFuture[T]):
                 self._pe_notices = condition.future_waiters[::-1]
                 self._state = FINISHED
             condition.notify_sleepers()
-            condition.close()
+            condition.log = ()  # as close, without the call
+            condition.future_waiters.future = None
         self._tell_waiters()
 
     def _settle_thoroughly(self) -> None:
@@ -226,20 +227,14 @@ class WorkRequest(PoolFuture[T]):
     # --- for those who wait for it in a task --------------------------------------------------
 
     def _waits_in(self, requests: Any) -> bool:
-        return self._pe_home is requests and self._fold()[:2] == (None, None)
+        """Perhaps: nobody has begun it, and in which queue it is only a search would tell."""
+        return self._fold()[:2] == (None, None)
 
     def _next_in(self, requests: Any) -> WorkRequest[T] | None:
-        return self if self._waits_in(requests) else None
+        return self if self._waits_in(requests) and requests.remove_late(self) else None
 
     def _claim_awaited(self, claim: Claim) -> bool:
-        """For a worker that has not taken it out of the queue: whether it is to `_run` it."""
-        home = self._pe_home
-        if home is None or home.remove_if_short(self):
-            return True
-        self._pe_log.append(claim)  # and `_run` will, once more, behind it
-        if self._fold()[:2] != (claim, None):
-            return False
-        mark_cancellation()  # for it lies in the queue, and does not wait
+        """For a worker that got it from `_next_in`: whether it is to `_run` it."""
         return True
 
     def _is_helped(self) -> bool:
@@ -309,6 +304,22 @@ class BoundedRequest(WorkRequest[T]):
     def _run(self, claim: Claim) -> None:
         leave_queue(self, self._pe_leave)
         super()._run(claim)
+
+    def _waits_in(self, requests: Any) -> bool:
+        return self._pe_home is requests and super()._waits_in(requests)
+
+    def _next_in(self, requests: Any) -> WorkRequest[T] | None:
+        return self if self._waits_in(requests) else None
+
+    def _claim_awaited(self, claim: Claim) -> bool:
+        home = self._pe_home
+        if home is None or home.remove_if_short(self):
+            return True
+        self._pe_log.append(claim)  # and `_run` will, once more, behind it
+        if self._fold()[:2] != (claim, None):
+            return False
+        mark_cancellation()  # for it lies in the queue, and does not wait
+        return True
 
     def _let_go(self) -> None:
         super()._let_go()

@@ -191,17 +191,30 @@ class RequestQueue:
 
     def remove_if_short(self, request: Any) -> bool:
         """As `remove`, unless it lies so far from the ends that it would take long."""
-        if self._remove_near_end(request):
+        priority = getattr(request, "_pe_priority", 0)
+        if not priority and self._remove_among(request, _NEAR):
             return True
         return self.count() <= _SHORT and self.remove(request)
 
-    def _remove_near_end(self, request: Any) -> bool:
-        priority = getattr(request, "_pe_priority", 0)
-        if _FREE_THREADED or priority:
+    def remove_late(self, request: Any) -> bool:
+        """As `remove`, for one without a priority that is likely to have come late."""
+        near = _NEAR
+        while near < len(self.requests):
+            if self._remove_among(request, near):
+                return True
+            near *= 10
+        return _remove(self.requests, request)
+
+    def _remove_among(self, request: Any, count: int) -> bool:
+        """Take it out if it is one of the last `count`.
+
+        Found and taken out in one step of C code, which the GIL makes indivisible; without it, it
+        is not looked for here.
+        """
+        if _FREE_THREADED:
             return False
         requests = self.requests
-        # Found and taken out in one step of C code, which the GIL makes indivisible.
-        step = map(requests.__delitem__, map(requests.index, (request,), (-_NEAR,)))
+        step = map(requests.__delitem__, map(requests.index, (request,), (-count,)))
         try:
             next(step)
         except ValueError:
