@@ -13,7 +13,7 @@ from .scenarios import SCENARIOS
 
 SCRIPT = Path(__file__).with_name("scenarios.py")
 OURS = 60  # seconds that a scenario may take
-STANDARD = 5  # seconds after which the standard pool has shown that it hangs
+STANDARD = 3  # seconds after which the standard pool has shown that it hangs
 IMPATIENT = "2"  # its scenarios' own limit, in seconds
 
 
