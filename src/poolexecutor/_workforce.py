@@ -33,7 +33,8 @@ out of `leaving` looks whether there are still too many, for those who counted h
 
 Who wants a thread does not wait for `_starting`, since it could be a signal handler or a finalizer
 on top of its owner. It leaves a ticket first and then tries the lock. If that is taken, its owner
-looks for tickets after releasing it. Only `join` waits for it, if its own thread does not have it.
+looks for tickets after releasing it. Only `join` waits for it, if its own thread does not have it,
+and, for some seconds at most, who brings a worker for an errand.
 
 A BLOCKED worker does not count: `active` are the others, and there may be as many of those as the
 limit says. Its task waits for something that is *awaited*. If that lies in our queue the wait is
@@ -790,9 +791,9 @@ class Workforce:
                 raise failure
             # Another thread may be seeing to it, and fail. It is not waited for without end: a
             # signal handler may be on top of it.
-            _lifecycle.hold(self._starting, time.monotonic() + 5)
+            came = _lifecycle.hold(self._starting, time.monotonic() + 5)
             failure = failure or self._serve_tickets()  # of those who came while it was held here
-            return failure is None and self._last_failure is last_failure
+            return came and failure is None and self._last_failure is last_failure
         finally:
             failure = None  # its traceback holds this frame
 
@@ -815,8 +816,10 @@ class Workforce:
         Returns:
             Whether it shall leave.
         """
-        if worker not in self.active:
-            self._resurrect(worker)
+        if self._blocked[:1]:
+            # If its task has ended and yet is said to wait, `unblock` was struck from outside.
+            self._forget_waits_of(worker)
+            self.active.add(worker)
         try:
             while True:
                 self._serve(worker, self.errands.pop(0))
@@ -827,11 +830,6 @@ class Workforce:
         if not self._blocked[:1]:
             self._look_again()
         return False
-
-    def _resurrect(self, worker: WorkerThread) -> None:
-        """Its task has ended and yet it is said to wait: `unblock` was struck from outside."""
-        self.active.add(worker)
-        self._forget_waits_of(worker)
 
     def _forget_waits_of(self, worker: WorkerThread) -> None:
         for wait in self._blocked[:]:
