@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import logging
 import queue
@@ -132,6 +133,36 @@ class TestFuture:
                 expired = executor.options(expires=0).submit(double, 1)
             with pytest.raises(RequestExpired):
                 await expired
+
+        with PoolExecutor(1) as executor:
+            run(main())
+
+    def test_expires_while_awaited(self, run) -> None:
+        async def main():
+            with blocked(executor):
+                with pytest.raises(RequestExpired):
+                    await executor.options(expires=0.02).submit(double, 1)
+
+        with PoolExecutor(1) as executor:
+            run(main())
+
+    def test_many_awaits_leave_no_callback(self, run) -> None:
+        async def main():
+            with blocked(executor):
+                future = executor.submit(double, 1)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(awaiting(future)), 0.001)
+                before = len(future._done_callbacks)
+                tasks = [asyncio.ensure_future(awaiting(future)) for _ in range(5)]
+                await asyncio.sleep(0)
+                assert len(future._done_callbacks) == before + 5
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                assert not future._done_callbacks
+
+        async def awaiting(future):
+            return await future
 
         with PoolExecutor(1) as executor:
             run(main())
@@ -312,6 +343,21 @@ class TestResultQueue:
             assert run(main()) == [0, 2, 4, 6, 8]
             assert not results._news.is_watched()
 
+    def test_after_a_time_out(self, run) -> None:
+        """The same iterator goes on."""
+
+        async def main():
+            finished = results.__aiter__()
+            with blocked(executor):
+                results.submit(double, 1)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(finished.__anext__(), 0.01)
+            return [future.result() async for future in finished]
+
+        with PoolExecutor(1) as executor:
+            results = ResultQueue(executor)
+            assert run(main()) == [2]
+
     def test_paused(self, run) -> None:
         async def main():
             executor.resize(0)
@@ -403,6 +449,39 @@ class TestSubmitAsync:
 
         with PoolExecutor(1, max_queue_size=1) as executor:
             run(main())
+
+    def test_loop_closed_while_it_waits(self) -> None:
+        """The place that it is given then is not lost."""
+        with PoolExecutor(1, max_queue_size=1, queue_timeout=SECONDS) as executor:
+            with blocked(executor):
+                executor.submit(double, 1)
+                loop = asyncio.new_event_loop()
+                waiting = loop.create_task(executor.submit_async(double, 2))
+                loop.run_until_complete(asyncio.sleep(0.01))
+                loop.close()
+            assert executor.submit(double, 3).result(SECONDS) == 6
+            executor.drain(SECONDS)
+            waiting._log_destroy_pending = False  # asyncio's own word on this test's doing
+            del waiting
+            gc.collect()
+            assert len(executor._PoolExecutor__workforce.admission._free) == 1
+
+    def test_callbacks_that_submit_while_it_looks(self, run) -> None:
+        """One whose request expires gives its place away; what its callback submits is run."""
+        ran: list[str] = []
+
+        async def main():
+            with blocked(executor) as gate:
+                expiring = executor.options(expires=0.02).submit(ran.append, "never")
+                expiring.add_done_callback(lambda _: executor.submit(ran.append, "callback's"))
+                waiting = asyncio.ensure_future(executor.submit_async(ran.append, "waiting"))
+                future = await waiting
+                gate.set()
+                await future
+
+        with PoolExecutor(1, max_queue_size=1) as executor:
+            run(main())
+            assert sorted(ran) == ["callback's", "waiting"]
 
     def test_queue_timeout(self, run) -> None:
         async def main():

@@ -178,7 +178,7 @@ class Admission:
     ) -> bool:
         """As `take`, in a coroutine."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        sleeper, waiting = _LoopSleeper(), self._waiting
+        sleeper, waiting = _LoopSleeper(self.give_back), self._waiting
         try:
             waiting.append(sleeper)
             is_here = self.try_take(place)
@@ -190,7 +190,7 @@ class Admission:
                 is_here = await sleeper.wait(soon) or (left is not None and left <= 0)
         finally:
             # Only what was taken out, to hand a place over, is not there any more.
-            if not _remove(waiting, sleeper):
+            if not _remove(waiting, sleeper) and sleeper.takes_over():
                 if place:
                     self.give_back([])  # it has found one itself
                 elif waiting is self._waiting:
@@ -232,13 +232,57 @@ class Admission:
 
 
 class _LoopSleeper(LoopSleeper):
-    """Whoever hands a place over must not fail: it is the coroutine's then, however that ends."""
+    """Whoever hands a place over must not fail.
+
+    Attributes:
+        owed: Has an entry; who pops it may have, or has to give back, the place handed over.
+    """
+
+    def __init__(self, give_back: Callable[[list[None]], None]) -> None:
+        super().__init__()
+        self.owed: list[None] = [None]
+        self._give_back = give_back
 
     def release(self) -> None:
         try:
             super().release()
         except RuntimeError:
-            pass  # its loop is closed
+            if self.takes_over():  # its loop is closed
+                self._give_back([])
+
+    def takes_over(self) -> bool:
+        """Whether the caller has popped the entry."""
+        try:
+            self.owed.pop()
+        except IndexError:
+            return False
+        return True
+
+
+class Applicant:
+    """In the stead of a request that a coroutine will submit when it has a place.
+
+    Args:
+        expires: Seconds after which that is not to be run; None, never.
+    """
+
+    def __init__(self, expires: float | None) -> None:
+        self._pe_deadline = None if expires is None else time.monotonic() + expires
+
+    def seconds_left(self) -> float | None:
+        """Until its deadline; None if it has none."""
+        deadline = self._pe_deadline
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def done(self) -> bool:
+        """No: see `Admission.is_below`."""
+        return False
+
+    def _is_overdue(self) -> bool:
+        return self.seconds_left() == 0
+
+    def _expire(self) -> None:
+        pass  # the request will
 
 
 def _remove(waiting: deque[Any], lock: Any) -> bool:

@@ -36,7 +36,8 @@ class Bell:
         """Have one who waits look again, the longest first: for what only one can have."""
         for lock in self._sleepers[:]:
             # One who has gone meanwhile has not heard it; one who goes after this passes it on.
-            if _tell(lock) and lock in self._sleepers[:]:
+            # A coroutine may not come to it for long, if its loop does other things, or never.
+            if _tell(lock) and lock in self._sleepers[:] and type(lock) is not LoopSleeper:
                 return
 
     def after_fork(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import time
 import weakref
 from concurrent.futures import thread as _thread
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
-from ._admission import POLICIES, Admission
+from ._admission import POLICIES, Admission, Applicant
 from ._batch import Batch, results, results_as_completed
 from ._chunks import ChunkedBatch, ChunkedResults
 from ._lifecycle import may_still_submit
@@ -246,20 +245,19 @@ class PoolExecutor(StandardExecutor):
         kwargs: dict[str, Any],
     ) -> Future[T]:
         """For a view, too: `submit_async` with options."""
-        place: list[Any] = []
+        workforce, place = self.__workforce, []  # type: ignore[var-annotated]  # a place
+        applicant = Applicant(options.expires)
         try:
-            start = time.monotonic()
-            await self.__workforce.find_place_in_loop(place, options.expires)
-            if options.expires is not None:  # from the call on
-                left = options.expires - (time.monotonic() - start)
-                options = options._replace(expires=max(0.0, left))
-            if place:
-                options = options._replace(place=place)
-            if options is NO_OPTIONS:
+            await workforce.find_place_in_loop(place, applicant)
+            if options is NO_OPTIONS and not (place and workforce.is_open):
                 return self.submit(fn, *args, **kwargs)
+            # It expires so many seconds after this call.
+            options = options._replace(place=place, expires=applicant.seconds_left())
             return self._pe_submit(options, fn, args, kwargs)
         finally:
             leave_queue(None, place)  # nobody has used it
+            if workforce.admission is not None:
+                workforce.admission.expiring.pop(applicant, None)
 
     def _pe_submit(
         self,
@@ -559,7 +557,7 @@ class PoolExecutor(StandardExecutor):
         Args:
             priority: A number; the lowest is run first, equal ones in order of arrival.
             expires: Seconds after its submission within which a call must have been started.
-                Otherwise it is not made, and its future raises `RequestExpired`: `result` at that
+                Otherwise it is not made, and its future raises `RequestExpired`: `result` and `await` at that
                 time, all else at the latest when a worker comes to it.
             context: A `contextvars` context; each task runs in a copy of it.
 

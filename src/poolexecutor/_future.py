@@ -425,6 +425,12 @@ class PoolFuture(Future[T]):
     def _has_ended(self) -> bool:
         return self._fold()[1] is not None
 
+    def _look_at_the_clock(self) -> float | None:
+        """For one who awaits it: expire it, if its time is up; the seconds left. For
+        `OptionedRequest`.
+        """
+        return None
+
     def _waits_in(self, requests: Any) -> bool:
         """See `_waiting.Awaited`. For `WorkRequest`."""
         return False
@@ -516,7 +522,9 @@ class PoolFuture(Future[T]):
         Called in the order of adding, by the thread that finishes or cancels the call, or by this
         one. Whatever `fn` raises is logged (logger ``concurrent.futures``).
         """
-        cell: list[Callable[[Future[T]], object]] = [fn]
+        self._add_cell([fn])
+
+    def _add_cell(self, cell: list[Callable[[Future[T]], object]]) -> None:
         if self._state not in _FINAL_STATES:
             log = self._pe_log
             log.append(cell)
@@ -532,17 +540,22 @@ class PoolFuture(Future[T]):
         raised; if the awaiting task is cancelled, the call is, if it has not started.
         """
         try:
-            if not self.done():
+            if not self._has_ended():
                 sleeper = LoopSleeper()
-                self.add_done_callback(sleeper.wake)
+                cell: list[Any] = [sleeper.wake]
+                self._add_cell(cell)
                 try:
                     with while_waiting(self, self._has_ended):
-                        while not self.done():
-                            yield from sleeper.wait().__await__()
+                        left = self._look_at_the_clock()
+                        while not self._has_ended():
+                            yield from sleeper.wait(left).__await__()
+                            left = self._look_at_the_clock()
                 except BaseException:
                     self.cancel()
                     raise
-            if self.cancelled():
+                finally:
+                    cell.clear()
+            if self._fold()[1] is CANCELLED_AND_NOTIFIED:
                 from asyncio import CancelledError as AsyncioCancelledError
 
                 raise AsyncioCancelledError

@@ -367,6 +367,14 @@ class OptionedRequest(BoundedRequest[T]):
     def _is_overdue(self) -> bool:
         return self._pe_deadline is not None and time.monotonic() >= self._pe_deadline
 
+    def _look_at_the_clock(self) -> float | None:
+        if self._pe_deadline is None or self._fold()[0] is not None:
+            return None
+        if self._is_overdue():
+            self._expire()
+            return None
+        return max(0.0, self._pe_deadline - time.monotonic())
+
     def _expire(self) -> None:
         """It shall not run, unless it runs already."""
         self._fail(RequestExpired("the call was not started in time"))

@@ -42,7 +42,7 @@ from ._waiting import (
 from .errors import NoResultsPending, NoWorkersAvailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
 P = ParamSpec("P")
@@ -164,22 +164,22 @@ class ResultQueue(Generic[T]):
             yield future
             del future  # not to be kept while the next one is waited for
 
-    async def __aiter__(self) -> AsyncGenerator[Future[T], None]:
+    def __aiter__(self) -> AsyncIterator[Future[T]]:
         """As iteration, in a coroutine of asyncio: its event loop is not blocked."""
+        return _InLoop(self)
+
+    async def _next_in_loop(self) -> Future[T]:
         while True:
             try:
-                future = self.get_nowait()
+                return self.get_nowait()
             except NoResultsPending:
-                return
+                raise StopAsyncIteration from None
             except queue.Empty:
                 with (
                     while_waiting(self._submitted_in_tasks, bool),
                     self._looking() as look,
                 ):
                     await self._news.wait_in_loop(look)
-                continue
-            yield future
-            del future  # not to be kept while the next one is waited for
 
     def _take_finished(self) -> Future[T]:
         """The first of those that have finished, with its entry in `_outstanding`.
@@ -282,3 +282,16 @@ class ResultQueue(Generic[T]):
 
     def before_exit(self) -> None:
         """Nothing."""
+
+
+class _InLoop(Generic[T]):
+    """No generator, which a time-out of one step would end."""
+
+    def __init__(self, results: ResultQueue[T]) -> None:
+        self._results = results
+
+    def __aiter__(self) -> _InLoop[T]:
+        return self
+
+    async def __anext__(self) -> Future[T]:
+        return await self._results._next_in_loop()

@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
-    from ._admission import Admission
+    from ._admission import Admission, Applicant
     from ._request import BoundedRequest
 
 
@@ -384,13 +384,13 @@ class Workforce:
                 raise queue.Full("max_queue_size requests wait already")
         return self._has_kept(request)
 
-    async def find_place_in_loop(self, place: list[Any], expires: float | None) -> None:
+    async def find_place_in_loop(self, place: list[Any], applicant: Applicant) -> None:
         """For a request that a coroutine is about to submit: find a place, if need be and if that
         is to be waited for.
 
         Args:
             place: Gets it.
-            expires: Seconds after which it need not be found any more.
+            applicant: In the stead of the request; needs no place after its deadline.
 
         Raises:
             queue.Full: There is none within the time-out.
@@ -398,14 +398,25 @@ class Workforce:
         admission = self.admission
         if admission is None or admission.on_full != "block" or not self.is_open:
             return
-        if admission.try_take(place) or self.is_mine() or admission.is_below():
+
+        # In this thread, it asks for a place now, and not while it sleeps.
+        def ask(question: Callable[[], Any]) -> Any:
+            admission.enter(applicant)
+            try:
+                return question()
+            finally:
+                admission.exit(applicant)
+
+        if admission.try_take(place) or self.is_mine() or ask(admission.is_below):
             return
-        deadline, timeout = _deadline(expires), admission.timeout
-        if expires is not None and (timeout is None or expires < timeout):
-            timeout = expires
+        timeout, left = admission.timeout, applicant.seconds_left()
+        if left is not None:
+            admission.expiring[applicant] = None
+            timeout = left if timeout is None else min(left, timeout)
+        look = functools.partial(ask, self._look)
         with while_waiting(NOTHING, bool):
-            found = await admission.take_in_loop(place, timeout, self._look)
-        if not found and (deadline is None or time.monotonic() < deadline):
+            found = await admission.take_in_loop(place, timeout, look)
+        if not found and not applicant._is_overdue():
             self.refuse()
             raise queue.Full("max_queue_size requests wait already")
 
@@ -750,6 +761,8 @@ class Workforce:
             self.active.add(wait.worker)
         self._forget_wait(wait)
         self._look_again()
+        if len(waits) > 1 and self.requests.has_requests():
+            self.summon_somebody()
 
     def _forget_wait(self, wait: Wait) -> None:
         try:
@@ -765,7 +778,10 @@ class Workforce:
 
     def _counted(self) -> set[WorkerThread]:
         """Workers that count against the limit, those included that are about to go on."""
-        over = [wait.worker for wait in self._blocked[:] if wait.is_over()]
+        waits = [(wait.worker, wait.is_over()) for wait in self._blocked[:]]
+        # Several at a time, if an event loop runs in its task: then it goes on after the last.
+        over = {worker for worker, is_over in waits if is_over}
+        over -= {worker for worker, is_over in waits if not is_over}
         return self.active.copy().union(self.workers.intersection(over))
 
     def _call_own(self) -> bool:
