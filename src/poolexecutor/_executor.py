@@ -557,8 +557,8 @@ class PoolExecutor(StandardExecutor):
         Args:
             priority: A number; the lowest is run first, equal ones in order of arrival.
             expires: Seconds after its submission within which a call must have been started.
-                Otherwise it is not made, and its future raises `RequestExpired`: `result` and `await` at that
-                time, all else at the latest when a worker comes to it.
+                Otherwise it is not made, and its future raises `RequestExpired`: `result` and
+                `await` at that time, all else at the latest when a worker comes to it.
             context: A `contextvars` context; each task runs in a copy of it.
 
         Raises:
