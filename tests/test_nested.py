@@ -248,6 +248,28 @@ class TestHelp:
             assert ran_in == list(one._threads)
             assert one.stats().helped == other.stats().helped == 0
 
+    @pytest.mark.parametrize("way", sorted(WAYS))
+    def test_work_of_another_pool_is_not_run_here(self, way: str) -> None:
+        """Though a worker is lent here meanwhile, for what is queued here."""
+
+        def task(number):
+            return current_worker().pool
+
+        def outer():
+            strangers = [one.submit(task, 0) for _ in range(3)]
+            assert WAYS[way](other, task, range(3)) == [other] * 3
+            return strangers
+
+        with PoolExecutor(1) as one, PoolExecutor(1) as other:
+            with blocked(other):
+                waiting = one.submit(outer)
+                until(lambda: other.stats().queued > 0)
+                until(lambda: one.stats().blocked or one.stats().completed)
+                until(lambda: one.stats().queued == 0)
+            for stranger in waiting.result(SECONDS):
+                assert stranger.result(SECONDS) is one
+            assert one.stats().helped == 0
+
     def test_whose_things_it_sees(self) -> None:
         """Those of the worker that runs it: thread-locals, context, `current_worker`."""
         local = threading.local()

@@ -241,8 +241,9 @@ class Batch(Generic[T]):
         if worker is None:
             return self._next_outcome(deadline)
         sleep = partial(self._next_outcome, deadline)
-        is_over = lambda: not finished.empty()  # noqa: E731
-        return worker.wait(sleep, deadline, self, is_over, worker.crew.is_small())
+        return worker.wait(
+            sleep, deadline, self, lambda: not finished.empty(), worker.crew.is_small()
+        )
 
     def _next_outcome(self, deadline: float | None) -> Any:
         assert self._finished is not None

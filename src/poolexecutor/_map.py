@@ -71,7 +71,7 @@ def map_as_completed(
     items = zip(*iterables, strict=False)
     outstanding: set[Future[T]] = set()
     finished: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
-    awaited = Futures()
+    awaited = Futures(shared=False)
 
     def add(future: Future[T]) -> None:
         outstanding.add(future)
@@ -143,7 +143,7 @@ def _next(
     worker = worker_of_this_thread()
     if worker is None or not finished.empty():
         return sleep()
-    return worker.wait(  # type: ignore[no-any-return]
+    return worker.wait(  # type: ignore[no-any-return]  # a Future
         sleep, deadline, awaited, lambda: not finished.empty(), worker.crew.is_small()
     )
 

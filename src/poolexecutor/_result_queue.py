@@ -73,7 +73,9 @@ class ResultQueue(Generic[T]):
         self._credits: list[None] | None = [None] * maxsize if maxsize else None
         self._room = Bell()
         self._news = Bell()
-        self._submitted_in_tasks = Futures()  # for a task that waits for one of its own pool
+        self._submitted_in_tasks = Futures(
+            shared=True
+        )  # for a task that waits for one of its own pool
         _lifecycle.register(self)
 
     # --- in -----------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ class ResultQueue(Generic[T]):
             return self._sleep(deadline)
         sleep, awaited = partial(self._sleep, deadline), self._submitted_in_tasks
         helps = len(self._outstanding) == 1 or worker.crew.is_small()
-        return worker.wait(sleep, deadline, awaited, self._has_news, helps, lasts=False)  # type: ignore[no-any-return]
+        return worker.wait(sleep, deadline, awaited, self._has_news, helps, lasts=False)  # type: ignore[no-any-return]  # a bool
 
     def _sleep(self, deadline: float | None) -> bool:
         with self._looking() as look:

@@ -68,7 +68,7 @@ class View(Executor):
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> PoolFuture[T]:
         """As `PoolExecutor.submit_async`, with this view's options."""
-        return await self._pool._pe_submit_async(self._options, fn, args, kwargs)  # type: ignore[return-value]
+        return await self._pool._pe_submit_async(self._options, fn, args, kwargs)  # type: ignore[return-value]  # a PoolFuture
 
     def map(
         self,

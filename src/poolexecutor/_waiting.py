@@ -113,13 +113,21 @@ def while_waiting(awaited: Awaited, is_over: Callable[[], bool]) -> Iterator[Non
         worker.end_wait(wait)
 
 
+_TRIES: Final = 20  # of futures that are not in the queue, though they have not begun
+
+
 class Futures:
-    """Futures, of which any will do. Does not keep them alive. Thread-safe."""
+    """Futures, of which any will do. Does not keep them alive. Thread-safe.
 
-    __slots__ = ("_references",)
+    Args:
+        shared: Whether several wait for these, perhaps workers of other pools.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_references", "_shared")
+
+    def __init__(self, shared: bool) -> None:
         self._references: list[weakref.ref[Any]] = []
+        self._shared = shared
 
     def add(self, future: Any) -> None:
         """One future more. Forgets some of those that are done, so there are never many."""
@@ -143,23 +151,34 @@ class Futures:
     def _waits_in(self, requests: Any) -> bool:
         while self._drop_first_if_done():
             pass
-        return any(_waits_in(reference(), requests) for reference in self._references[:])
+        for reference in self._references[:]:
+            future: Any = reference()
+            if _is_ours(future) and future._waits_in(requests):
+                return True
+        return False
 
     def _next_in(self, requests: Any) -> Any:
+        tries = 0
         for reference in self._references[:]:
-            future = reference()
-            if future is None or future.done() or _waits_in(future, requests):
-                try:
-                    self._references.remove(reference)
-                except ValueError:
-                    continue  # another thread has taken it
-                if _waits_in(future, requests):
-                    return future
+            future: Any = reference()
+            request = future._next_in(requests) if _is_ours(future) else None
+            if request is None and self._shared and future is not None and not future.done():
+                tries += 1  # it may be another pool's, whose worker waits for it, too
+                if tries == _TRIES:
+                    break
+                continue
+            try:
+                self._references.remove(reference)
+            except ValueError:
+                pass  # another thread has done so; the queue, or its log, decides who runs it
+            if request is not None:
+                return request
         return None
 
 
-def _waits_in(future: Any, requests: Any) -> bool:
-    return hasattr(future, "_waits_in") and future._waits_in(requests)
+def _is_ours(future: Any) -> bool:
+    """Whether it is of a pool of ours, and there."""
+    return hasattr(future, "_waits_in")
 
 
 class TaskEvent:
@@ -171,7 +190,7 @@ class TaskEvent:
 
     def __init__(self, event: Any) -> None:
         self._event = event
-        self.awaited = Futures()
+        self.awaited = Futures(shared=False)
         self.set, self.clear, self.is_set = event.set, event.clear, event.is_set
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -186,7 +205,7 @@ class TaskEvent:
 
         # It may be over before all of what it waits for is done, so the worker itself must not
         # begin with any of that.
-        return worker.wait(sleep, deadline, self.awaited, self.is_set, helps=False)  # type: ignore[no-any-return]
+        return worker.wait(sleep, deadline, self.awaited, self.is_set, helps=False)  # type: ignore[no-any-return]  # a bool
 
     def _at_fork_reinit(self) -> None:
         self._event._at_fork_reinit()
