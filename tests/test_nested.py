@@ -124,6 +124,23 @@ class TestHelp:
         assert ran == [-1, -2, -3, *range(waiting)]
         assert (stats.completed, stats.failed, stats.cancelled) == (waiting + 6, 0, 0)
 
+    @pytest.mark.parametrize("way", ["by_result", "by_wait", "by_result_queue", "by_map"])
+    def test_many_take_time_in_proportion(self, way: str) -> None:
+        """Behind strangers, in the midst of the queue: none is looked for from end to end."""
+
+        def outer(count):
+            strangers = [executor.submit(int) for _ in range(count)]
+            start = time.perf_counter()
+            assert WAYS[way](executor, abs, range(count)) == list(range(count))
+            took = time.perf_counter() - start
+            concurrent.futures.wait(strangers)
+            return took
+
+        with PoolExecutor(1) as executor:
+            few, many = (executor.submit(outer, count).result(60) for count in (2000, 20000))
+            at_rest(executor)
+        assert many < 40 * few + 0.5  # it would be a hundred times as much
+
     def test_result_of_a_helped_request_is_let_go(self) -> None:
         class Thing:
             pass

@@ -89,7 +89,7 @@ class Queue(Protocol):
     requests: deque[Any]
 
     def has_requests(self) -> bool: ...
-    def remove_if_short(self, request: Any) -> bool: ...
+    def remove_if_near(self, request: Any) -> bool: ...
     def put_back(self, request: Any) -> None: ...
     def add_uneven(self, batch: Any) -> None: ...
 
@@ -463,7 +463,7 @@ class Batch(Generic[T]):
 
     def _spend_share(self) -> None:
         """For an item that was taken without one."""
-        if not self._queue.remove_if_short(self):
+        if not self._queue.remove_if_near(self):
             self._queue.add_uneven(self)
         elif not self._is_spent():
             # Somebody has come upon the spent one already; this is another item's.

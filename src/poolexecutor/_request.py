@@ -18,10 +18,10 @@ What the queue holds must answer to four verbs, whatever it is:
 - ``cancel()``, ``cancelled()``: as a future's; ``_has_expired()``: whether it was not run in time;
   ``_is_helped()``: whether a worker has run it that waited for it, or does so.
 
-A request that a task waits for is taken out of the queue and run. One of a bounded queue, or with a
-priority, may stay there, if the queue is long, since its log decides who runs it; a worker comes
-across it later, as it does across one that was cancelled. So may none else: it holds a result that
-nobody may want to be kept.
+A request that a task waits for is taken out of the queue and run. If it lies far from both ends,
+or in a heap, that would take too long: it stays there, since its log decides who runs it, and a
+worker comes across it later, as it does across one that was cancelled. For that it must be known
+to lie in that queue, and none other: `_pe_home`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class WorkRequest(PoolFuture[T]):
     """A call to be made and the future of its result."""
 
     _pe_kwargs: dict[str, Any] | None = None
-    _pe_home: Any = None  # the queue into which it was put; only of those that may stay there
+    _pe_home: Any = None  # the queue in which it was put; None, not known
 
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # All of it inline: this is the hot path of submit.
@@ -227,14 +227,27 @@ class WorkRequest(PoolFuture[T]):
     # --- for those who wait for it in a task --------------------------------------------------
 
     def _waits_in(self, requests: Any) -> bool:
-        """Perhaps: nobody has begun it, and in which queue it is only a search would tell."""
-        return self._fold()[:2] == (None, None)
+        """Perhaps, where only a search would tell; nobody has begun it."""
+        return self._pe_home in (None, requests) and self._fold()[:2] == (None, None)
 
     def _next_in(self, requests: Any) -> WorkRequest[T] | None:
-        return self if self._waits_in(requests) and requests.remove_late(self) else None
+        if not self._waits_in(requests):
+            return None
+        if self._pe_home is None and not requests.remove_if_near(self):
+            requests.tell_homes()
+            if self._pe_home is None:
+                return None
+        return self
 
     def _claim_awaited(self, claim: Claim) -> bool:
         """For a worker that got it from `_next_in`: whether it is to `_run` it."""
+        home = self._pe_home
+        if home is None or home.remove_if_near(self):
+            return True
+        self._pe_log.append(claim)  # and `_run` will, once more, behind it
+        if self._fold()[:2] != (claim, None):
+            return False
+        mark_cancellation()  # for it lies in the queue, and does not wait
         return True
 
     def _is_helped(self) -> bool:
@@ -304,22 +317,6 @@ class BoundedRequest(WorkRequest[T]):
     def _run(self, claim: Claim) -> None:
         leave_queue(self, self._pe_leave)
         super()._run(claim)
-
-    def _waits_in(self, requests: Any) -> bool:
-        return self._pe_home is requests and super()._waits_in(requests)
-
-    def _next_in(self, requests: Any) -> WorkRequest[T] | None:
-        return self if self._waits_in(requests) else None
-
-    def _claim_awaited(self, claim: Claim) -> bool:
-        home = self._pe_home
-        if home is None or home.remove_if_short(self):
-            return True
-        self._pe_log.append(claim)  # and `_run` will, once more, behind it
-        if self._fold()[:2] != (claim, None):
-            return False
-        mark_cancellation()  # for it lies in the queue, and does not wait
-        return True
 
     def _let_go(self) -> None:
         super()._let_go()
