@@ -548,8 +548,9 @@ class TestLending:
         starting = threading.Event()
 
         def start(thread):
-            starting.set()
-            time.sleep(0.05)  # the other one comes meanwhile, and leaves a ticket
+            if not starting.is_set():
+                starting.set()
+                until(lambda: executor.stats().blocked == 2)  # the other one comes meanwhile
             raise RuntimeError("can't start new thread")
 
         def outer(is_first):

@@ -73,9 +73,8 @@ class ResultQueue(Generic[T]):
         self._credits: list[None] | None = [None] * maxsize if maxsize else None
         self._room = Bell()
         self._news = Bell()
-        self._submitted_in_tasks = Futures(
-            shared=True
-        )  # for a task that waits for one of its own pool
+        # For a task that waits for one of its own pool.
+        self._submitted_in_tasks = Futures(shared=True)
         _lifecycle.register(self)
 
     # --- in -----------------------------------------------------------------------------------

@@ -836,11 +836,12 @@ class Workforce:
             # If its task has ended and yet is said to wait, `unblock` was struck from outside.
             self._forget_waits_of(worker)
             self.active.add(worker)
-        try:
-            while True:
-                self._serve(worker, self.errands.pop(0))
-        except IndexError:
-            pass
+        while self.errands:
+            try:
+                errand = self.errands.pop(0)
+            except IndexError:
+                break  # another worker was faster
+            self._serve(worker, errand)
         if self._count_surplus() and self.may_leave(worker, expired=False):
             return True
         if not self._blocked[:1]:
@@ -891,9 +892,9 @@ class Workforce:
         """For a worker that is about to sleep, and can be called already: whether it must not."""
         if self.changes.is_watched():
             self.changes.ring()
-        if self.is_alert and (self.errands or self._count_surplus()):
+        if self.errands or (self.is_alert and self._count_surplus()):
             return True
-        return bool(self.errands) or self.must_leave()
+        return self.must_leave()
 
     def must_look_though_refused(self) -> bool:
         """As `must_look`, for one that may not leave though idle for too long: nothing but a
