@@ -8,10 +8,10 @@ takes the next item, so items start in order; one after the other in each worker
 
 Protocol
 --------
-`_numbers` has the numbers of the items that nobody has taken; taking one out decides who runs it,
-or sees to it that it is never run. An item is put into `_items` and its number into `_numbers`
+`_untaken` has the numbers of the items that nobody has taken; taking one out decides who runs it,
+or sees to it that it is never run. An item is put into `_items` and its number into `_untaken`
 before its share goes into the queue, so who has a share finds a number, unless the batch was
-closed. Who has a number is the only one to settle it.
+closed. Who has a number is the only one to settle it. (`_window` keeps the two together.)
 
 In order: `_outcomes` maps numbers to outcomes. Its `setdefault` is one indivisible step, under the
 GIL and, without it, under the dict's own lock. A consumer that comes before the outcome leaves a
@@ -21,17 +21,6 @@ As completed: outcomes go into a `queue.SimpleQueue`.
 A worker that runs an item has its number in `claim.item`; `BETWEEN` when it is settled and the
 share used up; None when it runs nothing of a batch. Between taking a number and storing it there is
 no call, so nothing can strike there (since Python 3.11).
-
-Of a window, who adds an item calls an idle worker, or starts one, only if no earlier item waits to
-be taken. If one does, whoever takes that looks at the queue after it: a worker that comes to the
-batch anew calls or starts another one if more waits, and so does an outsider. So each request that
-waits while anybody is idle has a worker that was called, and has not looked yet, for itself or for
-an item before it. (One that is in the midst of the batch calls nobody: the worker called for the
-item that it takes is on its way, and finds the next one. If none was called, since nobody was idle,
-nobody became idle either while that item's share lay in the queue; and between taking the share and
-taking the number nothing happens. Where that is not so, without the GIL and before Python 3.11, all
-who take call.) Each side publishes before it looks: the item, then `_numbers`; the taking, then the
-queue.
 
 A task that iterates over a map of its own pool runs the item that it waits for itself, if nobody
 has taken it: it takes its number, and then a share out of the queue. Where that is not to be had at
@@ -44,8 +33,6 @@ The queue, the counts and `is_alert` belong to the workforce; user code runs und
 from __future__ import annotations
 
 import queue
-import sys
-import sysconfig
 import threading
 import time
 from collections import deque
@@ -62,15 +49,13 @@ from ._waiting import worker_of_this_thread
 from .errors import BrokenThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from ._future import Claim
 
 T = TypeVar("T")
 
-_MISSING: Final = object()
-# Whether another thread may run between the taking of a share and that of its number.
-_EACH_CALLS: Final = sys.version_info < (3, 11) or bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+MISSING: Final = object()
 _FORKED = "the process was forked; what was submitted before the fork runs in the parent only"
 
 
@@ -124,7 +109,6 @@ class Batch(Generic[T]):
         ordered: Whether the outcomes are wanted in order, or as they come.
         requests: The pool's queue.
         crew: The pool's workforce.
-        window: Whether items come as outcomes are taken; all at once otherwise.
     """
 
     def __init__(
@@ -134,7 +118,6 @@ class Batch(Generic[T]):
         ordered: bool,
         requests: Queue,
         crew: Crew,
-        window: bool,
     ) -> None:
         self.fed = 0  # how many items there have been
         self._fn = fn
@@ -142,9 +125,8 @@ class Batch(Generic[T]):
         self._queue = requests
         self._requests = requests.requests
         self._crew = crew
-        self._is_window = window
-        self._items: Any = {} if window else []
-        self._numbers: deque[int] = deque()
+        self._items: list[Any] = []
+        self._untaken: deque[Any] = deque()
         self._outcomes: dict[int, Any] = {}
         self._failures: list[int] = []  # entered before the outcome is there
         self._finished: queue.SimpleQueue[Any] | None = None if ordered else queue.SimpleQueue()
@@ -160,33 +142,23 @@ class Batch(Generic[T]):
         """Items to be run; how many. Their shares are for the caller to queue."""
         self._items.extend(items)
         self.fed = len(self._items)
-        self._numbers.extend(range(self.fed))
+        self._untaken.extend(range(self.fed))
         return self.fed
 
     def add(self, item: Any) -> int:
         """One item more; its number. Its share is for the caller to queue."""
         number = self.fed
-        if self._is_window:
-            self._items[number] = item
-        else:
-            self._items.append(item)
+        self._items.append(item)
         self.fed = number + 1
-        self._numbers.append(number)
+        self._untaken.append(number)
         return number
-
-    def is_next(self, number: int) -> bool:
-        """Whether nobody is to take another item before this one."""
-        try:
-            return self._numbers[0] == number
-        except IndexError:
-            return False  # taken
 
     def take_back(self, count: int) -> int:
         """Of the last items, whose submission raises, have none run; how many nobody has taken."""
         taken_back = 0
         try:
             for _ in range(count):
-                self._drop(self._numbers.pop())
+                self._drop(self._untaken.pop())
                 taken_back += 1
         except IndexError:
             pass
@@ -194,7 +166,7 @@ class Batch(Generic[T]):
 
     def has_items(self) -> bool:
         """Whether there are items that nobody has taken."""
-        return bool(self._numbers)
+        return bool(self._untaken)
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -260,22 +232,18 @@ class Batch(Generic[T]):
         self._is_closed = True
         try:
             while True:
-                number = self._numbers.popleft()
-                self._drop(number)
+                self._drop(self._untaken.popleft())
                 mark_cancellation()
         except IndexError:
             pass
 
-    def _drop(self, number: int) -> None:
+    def _drop(self, untaken: Any) -> None:
         """It will not be run."""
-        self._take(number)
+        self._let_go_of(untaken)
 
-    def _take(self, number: int) -> Any:
-        """An item, which nobody needs after this."""
-        if self._is_window:
-            return self._items.pop(number)
-        item, self._items[number] = self._items[number], None
-        return item
+    def _let_go_of(self, untaken: Any) -> None:
+        """Nobody needs the item any more."""
+        self._items[untaken] = None
 
     # --- what the queue asks of a request; see `_request` --------------------------------------
 
@@ -286,13 +254,12 @@ class Batch(Generic[T]):
         batch again. True if it is another one; the slot has it then.
         """
         fn, spread, items, crew = self._fn, self._spread, self._items, self._crew
-        settle, is_window = self._outcomes.setdefault, self._is_window
+        settle = self._outcomes.setdefault
         put = None if self._finished is None else self._finished.put
         # No call to `popleft` itself, see the protocol. Both end by IndexError only.
         shares = map(deque.popleft, repeat(self._requests))
-        numbers = map(deque.popleft, repeat(self._numbers))
-        item, result, number = None, _MISSING, BETWEEN
-        must_call = is_window
+        numbers = map(deque.popleft, repeat(self._untaken))
+        item, result, number = None, MISSING, BETWEEN
         try:
             for share in chain((self,), shares):
                 if share is not self:
@@ -302,14 +269,8 @@ class Batch(Generic[T]):
                 try:
                     for number in numbers:
                         claim.item = number
-                        if must_call:
-                            must_call = _EACH_CALLS
-                            self._call_another()
-                        if is_window:
-                            item = items.pop(number)
-                        else:
-                            item = items[number]
-                            items[number] = None
+                        item = items[number]
+                        items[number] = None
                         try:
                             result = fn(*item) if spread else fn(item)
                         except BaseException as error:
@@ -329,14 +290,14 @@ class Batch(Generic[T]):
                     claim.item = BETWEEN
                     if not self._is_spent():
                         claim.cancelled += 1  # closed
-                item, result = None, _MISSING
+                item, result = None, MISSING
                 if crew.is_alert:
                     break
         except IndexError:
             pass  # the queue is empty
         except BaseException:
             # Raised into this thread; it can strike where calls return.
-            if result is not _MISSING and put is None:
+            if result is not MISSING and put is None:
                 self._settle(number, result)
             raise
         finally:
@@ -345,11 +306,6 @@ class Batch(Generic[T]):
             share = None
         claim.item = None
         return False
-
-    def _call_another(self) -> None:
-        """For the items behind the one that this worker has taken, see the protocol."""
-        if self._queue.has_requests():
-            self._crew.summon_somebody()
 
     def _wake(self, number: int, outcome: Any) -> None:
         """The consumer was there before the outcome."""
@@ -379,9 +335,9 @@ class Batch(Generic[T]):
 
         False if the share is spent.
         """
-        hand: list[int] = []  # the number, in one step with taking it
+        hand: list[Any] = []  # what was taken, in one step with taking it
         try:
-            for _ in map(hand.append, map(deque.popleft, (self._numbers,))):
+            for _ in map(hand.append, map(deque.popleft, (self._untaken,))):
                 slot[0] = self._request(hand[0])
         except IndexError:
             if self._is_spent():
@@ -391,28 +347,28 @@ class Batch(Generic[T]):
             slot[0] = closed
         except BaseException:
             if hand and slot[0] is self:
-                self._numbers.appendleft(hand[0])  # interrupted: it keeps its turn
+                self._untaken.appendleft(hand[0])  # interrupted: it keeps its turn
             raise
         else:
-            self._let_go_of(hand[0])
-            if self._is_window:
-                self._call_another()
+            self._has_requested(hand[0])
         return True
 
-    def _let_go_of(self, number: int) -> None:
-        """A request has been made of it."""
-        self._take(number)
+    def _request(self, untaken: Any) -> WorkRequest[Any]:
+        return self._request_for(untaken, self._items[untaken])
 
-    def _request(self, number: int) -> WorkRequest[Any]:
-        item = self._items[number]
+    def _request_for(self, number: int, item: Any) -> WorkRequest[Any]:
         request: WorkRequest[Any] = WorkRequest(self._fn, item if self._spread else (item,), {})
         request.add_done_callback(lambda future: self._settle(number, outcome_of(future)))
         return request
 
+    def _has_requested(self, untaken: Any) -> None:
+        """A request has been made of it, which was taken."""
+        self._let_go_of(untaken)
+
     # --- what a worker asks of it whose task waits for it; see `_waiting.Awaited` ----------------
 
     def _waits_in(self, requests: Any) -> bool:
-        return self._queue is requests and bool(self._numbers)
+        return self._queue is requests and bool(self._untaken)
 
     def _next_in(self, requests: Any) -> WorkRequest[Any] | None:
         return self.take_awaited(requests, None)
@@ -420,43 +376,48 @@ class Batch(Generic[T]):
     def has_not_begun(self, number: int) -> bool:
         """Whether nobody has taken this item, which has not been taken back either."""
         try:
-            return self._numbers[0] <= number
+            return self._number_of(self._untaken[0]) <= number
         except IndexError:
             return False
+
+    def _number_of(self, untaken: Any) -> int:
+        return untaken  # type: ignore[no-any-return]  # an int
+
+    def _find(self, number: int) -> Any:
+        """What `_untaken` has, or had, for an item."""
+        return number
 
     def take_awaited(self, requests: Any, number: int | None) -> WorkRequest[Any] | None:
         """Take this item, or the next one if None, for the caller to run it."""
         if self._queue is not requests:
             return None
-        numbers, hand = self._numbers, []  # type: ignore[var-annotated]  # of int, or None
-        # It stays in `hand` in one step with its taking.
+        untaken, hand = self._untaken, []  # type: ignore[var-annotated]  # of what was taken
+        # It stays in `hand` in one step with its taking; or None, if it was known before.
+        found = None if number is None else self._find(number)
         taking = (
-            map(deque.popleft, (numbers,))
+            map(deque.popleft, (untaken,))
             if number is None
-            else map(deque.remove, (numbers,), (number,))
+            else map(deque.remove, (untaken,), (found,))
         )
         self._spent.append(None)
         request: WorkRequest[Any] | None = None
         try:
             for _ in map(hand.append, taking):
-                number = hand[0] if number is None else number
-                request = self._request_to_help(number)
+                found = hand[0] if number is None else found
+                request = self._request_to_help(found)
         except (IndexError, ValueError):
             self._unspend()
             return None
         except BaseException:
             if hand and request is None:
-                numbers.appendleft(hand[0] if number is None else number)  # interrupted
+                untaken.appendleft(hand[0] if number is None else found)  # interrupted
                 self._unspend()
             raise
-        assert number is not None
         try:
-            self._let_go_of(number)
             self._spend_share()
-            if self._is_window:
-                self._call_another()
+            self._has_requested(found)
         except BaseException as error:
-            self._settle(number, Failure(error))  # raised into this thread
+            self._settle(self._number_of(found), Failure(error))  # raised into this thread
             self._crew.count(Tally(failed=1))
             raise
         return request
@@ -470,8 +431,8 @@ class Batch(Generic[T]):
             self._queue.put_back(self)
             self._crew.summon_somebody()
 
-    def _request_to_help(self, number: int) -> WorkRequest[Any]:
-        return self._request(number)
+    def _request_to_help(self, untaken: Any) -> WorkRequest[Any]:
+        return self._request(untaken)
 
     def _is_spent(self) -> bool:
         """For one who has a share and finds no item: whether that was to be expected."""
@@ -513,7 +474,8 @@ class Batch(Generic[T]):
         """The pool is broken: what nobody has taken is not run."""
         try:
             while True:
-                self._settle(self._numbers.popleft(), Failure(error, is_call=False))
+                number = self._number_of(self._untaken.popleft())
+                self._settle(number, Failure(error, is_call=False))
         except IndexError:
             pass
 
@@ -525,7 +487,7 @@ class Batch(Generic[T]):
     def after_fork(self) -> None:
         """In the child: no outcome will come any more."""
         self._is_orphaned = True
-        self._numbers.clear()
+        self._untaken.clear()
         if self._finished is not None:
             self._finished.put(_orphaned())
         elif self._sleeper is not None:
@@ -571,7 +533,9 @@ def _orphaned() -> Failure:
 # --- the consumer's side ------------------------------------------------------------------------
 
 
-def results(batch: Batch[T], numbers: Iterable[int], deadline: float | None) -> Iterator[T]:
+def results(
+    batch: Batch[T], numbers: Iterable[int], deadline: float | None
+) -> Generator[T, None, None]:
     """The results of a batch in order; what an item raised is raised in its place.
 
     Args:
@@ -594,11 +558,17 @@ def results(batch: Batch[T], numbers: Iterable[int], deadline: float | None) -> 
 
 def results_as_completed(
     batch: Batch[T], numbers: Iterable[int], deadline: float | None
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """The results of a batch as they come, likewise."""
+    assert batch._finished is not None
+    take = batch._finished.get_nowait
     try:
         for _ in numbers:
-            found = batch.next_outcome(deadline)
+            try:
+                found = take()
+            except queue.Empty:
+                found = None
+                found = batch.next_outcome(deadline)
             if type(found) is Failure:
                 found.reraise()
             yield (found, found := None)[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from itertools import chain, starmap
+from itertools import chain, repeat, starmap
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,10 +35,18 @@ class ChunkedBatch(Batch[T]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._sizes: list[int] = []  # of the chunks, which may be emptied
+        self._is_stopped = False
 
     def cut(self, items: Sequence[Any], size: int) -> int:
-        """Take chunks of `size` items; how many. Their shares are for the caller to queue."""
-        chunks = [list(items[at : at + size]) for at in range(0, len(items), size)]
+        """Take chunks of `size` items; how many. Their shares are for the caller to queue.
+
+        Args:
+            items: A list, tuple or range.
+            size: Above 0.
+        """
+        # A range makes its numbers when they are asked for: that is for the worker to do, in
+        # whose core's cache they are wanted.
+        chunks: list[Any] = [items[at : at + size] for at in range(0, len(items), size)]
         self._sizes.extend(map(len, chunks))
         return self.add_all(chunks)
 
@@ -50,7 +58,7 @@ class ChunkedBatch(Batch[T]):
     def surplus(self) -> int:
         """How many more items wait than shares do."""
         try:
-            first, last = self._numbers[0], self._numbers[-1]
+            first, last = self._untaken[0], self._untaken[-1]
         except IndexError:
             return super().surplus()
         sizes = self._sizes[first : last + 1]
@@ -58,61 +66,90 @@ class ChunkedBatch(Batch[T]):
 
     def stop(self) -> None:
         """Have the chunks that are being run end after the item that is being run."""
+        self._is_stopped = True
         for chunk in self._items[:]:
-            if chunk is not None:
+            if type(chunk) is list:
                 chunk.clear()
+
+    def _open(self, number: int) -> list[Any]:
+        """A chunk, as the list that is to be run; empty if nothing is to be started any more."""
+        chunk: Any = self._items[number]
+        if type(chunk) is not list:
+            chunk = self._items[number] = list(chunk)
+            if self._is_stopped:  # looked at after the list is there, as `stop` does
+                chunk.clear()
+        return chunk  # type: ignore[no-any-return]  # a list
 
     def close(self) -> None:
         """As of a `Batch`."""
         super().close()
         self.stop()
 
-    def _drop(self, number: int) -> None:
+    def _drop(self, untaken: Any) -> None:
         # Who meets the share counts one.
-        self._crew.count(Tally(cancelled=self._sizes[number] - 1))
-        super()._drop(number)
+        self._crew.count(Tally(cancelled=self._sizes[untaken] - 1))
+        super()._drop(untaken)
 
     def _run(self, claim: Claim) -> bool:
-        """Run the items of the chunk whose share the worker has."""
+        """Run the items of the chunk whose share the worker has, and those whose shares come next.
+
+        As of a `Batch`; but None is in `claim.item` until the number of the chunk is, since there
+        is a call between the taking of the two: who is struck there has a share in hand.
+        """
+        crew = self._crew
+        try:
+            for share in chain((self,), map(deque.popleft, repeat(self._requests))):
+                claim.item = None
+                if share is not self:
+                    claim.slot[0] = share
+                    return True
+                self._run_next(claim)
+                if crew.is_alert:
+                    break
+        except IndexError:
+            pass  # the queue is empty
+        claim.item = None
+        return False
+
+    def _run_next(self, claim: Claim) -> None:
         outcomes: list[Any] = []
         settled: tuple[list[Any], bool] | None = None
-        put = None if self._finished is None else self._finished.put
         number = BETWEEN
         try:
-            for number in map(deque.popleft, (self._numbers,)):
+            for number in map(deque.popleft, (self._untaken,)):
                 claim.item = number
                 size = self._sizes[number]
                 try:
-                    failed = run_chunk(self._fn, self._spread, self._items[number], outcomes, size)
+                    chunk = self._open(number)
+                    failed = run_chunk(self._fn, self._spread, chunk, outcomes, size)
                 except BaseException as error:
                     self._settle_struck(claim, number, outcomes, error)
                     raise
+                finally:
+                    chunk = None  # type: ignore[assignment]  # as below
                 ran = len(outcomes)
-                _fill_up(outcomes, size)
-                self._take(number)
+                if ran < size:
+                    _fill_up(outcomes, size)
+                self._items[number] = None
                 settled = outcomes, failed > 0 or ran < size
                 claim.item = BETWEEN
                 claim.completed += ran - failed
-                claim.failed += failed
-                claim.cancelled += size - ran
-                if put is not None:
-                    put(settled)
-                else:
-                    self._settle(number, settled)
+                if failed or ran < size:
+                    claim.failed += failed
+                    claim.cancelled += size - ran
+                self._settle(number, settled)
         except IndexError:
             claim.item = BETWEEN
             if not self._is_spent():
                 claim.cancelled += 1  # closed
         except BaseException:
             # Raised into this thread; it can strike where calls begin and return.
-            if claim.item == BETWEEN and settled is not None and put is None:
+            if claim.item == BETWEEN and settled is not None and self._finished is None:
                 self._settle(number, settled)
             raise
         finally:
             # The traceback of what an item raised holds this frame.
-            del self, outcomes, settled, put
-        claim.item = None
-        return False
+            del self, outcomes, settled
 
     def _settle_struck(
         self, claim: Claim, number: int, outcomes: list[Any], error: BaseException
@@ -135,20 +172,21 @@ class ChunkedBatch(Batch[T]):
             claim.failed += self._sizes[number] - 1
         return super()._abandon(claim, error)
 
-    def _let_go_of(self, number: int) -> None:
+    def _has_requested(self, untaken: Any) -> None:
         pass  # `stop` looks for it there while it is run
 
-    def _request_to_help(self, number: int) -> WorkRequest[Any]:
-        return self._request(number, counts=True)
+    def _request_to_help(self, untaken: Any) -> WorkRequest[Any]:
+        return self._request(untaken, counts=True)
 
-    def _request(self, number: int, counts: bool = False) -> WorkRequest[Any]:
-        chunk, size, ran = self._items[number], self._sizes[number], []
+    def _request(self, untaken: Any, counts: bool = False) -> WorkRequest[Any]:
+        number: int = untaken
+        size, ran = self._sizes[number], []
         ended: list[int] = []
 
         def run() -> Any:
             ran.append(True)
             outcomes: list[Any] = []
-            failed = run_chunk(self._fn, self._spread, chunk, outcomes, size)
+            failed = run_chunk(self._fn, self._spread, self._open(number), outcomes, size)
             missing = size - len(outcomes)
             _fill_up(outcomes, size)
             ended.extend((failed, missing))
@@ -162,7 +200,7 @@ class ChunkedBatch(Batch[T]):
             elif counts and ended:  # it counts as one that was completed, so far
                 failed, missing = ended
                 self._crew.count(Tally(size - failed - missing - 1, failed, missing))
-            self._take(number)
+            self._let_go_of(number)
             self._settle(number, outcome_of(request))
 
         request: WorkRequest[Any] = WorkRequest(run, (), {})
@@ -210,13 +248,11 @@ class ChunkedResults(Iterator[T]):
     """The results of a `ChunkedBatch`, one by one; what an item raised is raised in its place.
 
     Args:
-        batch: Closed when the iterator ends.
-        next_chunk: Gives the next outcome of the batch; called `count` times.
-        count: How many there are.
+        outcomes: Of the chunks, see `_batch`. Closed when the iterator ends.
     """
 
-    def __init__(self, batch: ChunkedBatch[T], next_chunk: Callable[[], Any], count: int) -> None:
-        self._pieces = _pieces(batch, next_chunk, count)
+    def __init__(self, outcomes: Generator[Any, None, None]) -> None:
+        self._pieces = _pieces(outcomes)
         self._results: Iterator[T] = chain.from_iterable(self._pieces)
 
     def __iter__(self) -> Iterator[T]:
@@ -230,18 +266,13 @@ class ChunkedResults(Iterator[T]):
         self._pieces.close()
 
 
-def _pieces(
-    batch: ChunkedBatch[T], next_chunk: Callable[[], Any], count: int
-) -> Generator[list[T], None, None]:
+def _pieces(outcomes: Generator[Any, None, None]) -> Generator[list[Any], None, None]:
     """The results of each chunk, which are let go together."""
     results: list[Any] = []
     try:
-        for _ in range(count):
-            chunk = next_chunk()
-            if type(chunk) is Failure:
-                chunk.reraise()
-            results, has_failures = chunk
-            del chunk
+        for outcome in outcomes:
+            results, has_failures = outcome
+            del outcome
             if has_failures:
                 failure = _cut_at_failure(results)
                 yield results
@@ -249,7 +280,7 @@ def _pieces(
             yield results
     finally:
         results.clear()  # closed: who iterates over it is at its end
-        batch.close()
+        outcomes.close()
 
 
 def _cut_at_failure(outcomes: list[Any]) -> Failure:

@@ -20,6 +20,7 @@ from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
 from ._view import View
 from ._waiting import worker_of_this_thread
+from ._window import Window, window_results
 from ._work_queue import IdleCount, WorkQueue, call_of
 from ._workforce import INITIALIZER_FAILED, Workforce
 from .errors import BrokenThreadPool
@@ -602,26 +603,24 @@ class PoolExecutor(StandardExecutor):
         spread = len(iterables) != 1
         items: Iterable[Any] = zip(*iterables, strict=False) if spread else iterables[0]
         workforce = self.__workforce
-        make = Batch if buffersize is not None or not _is_chunked(chunksize) else ChunkedBatch
-        batch: Batch[T] = make(
-            fn, spread, ordered, workforce.requests, workforce, buffersize is not None
-        )
-        numbers: Iterable[int]
-        if isinstance(batch, ChunkedBatch):
-            workforce.requests.add_uneven(batch)
-            self.__feed_chunks(batch, iterables, items, chunksize)
-            return _chunked_results(batch, ordered, deadline)
+        parts = fn, spread, ordered, workforce.requests, workforce
+        take = results if ordered else results_as_completed
         if buffersize is not None:
             items = iter(items)
-            self.__feed(batch, islice(items, buffersize))
-            numbers = self.__fed_numbers(batch, items)
+            window: Window[T] = Window(*parts)
+            self.__feed(window, islice(items, buffersize))
+            return window_results(window, items, workforce, weakref.ref(self), deadline)
+        if _is_chunked(chunksize):
+            chunks: ChunkedBatch[T] = ChunkedBatch(*parts)
+            workforce.requests.add_uneven(chunks)
+            self.__feed_chunks(chunks, iterables, items, chunksize)
+            return ChunkedResults(take(chunks, range(chunks.fed), deadline))
+        batch: Batch[T] = Batch(*parts)
+        if all(type(iterable) in _WHOLE for iterable in iterables):
+            self.__offer(batch, batch.add_all(list(items)))
         else:
-            if all(type(iterable) in _WHOLE for iterable in iterables):
-                self.__offer(batch, batch.add_all(list(items)))
-            else:
-                self.__feed(batch, items)
-            numbers = range(batch.fed)
-        return (results if ordered else results_as_completed)(batch, numbers, deadline)
+            self.__feed(batch, items)
+        return take(batch, range(batch.fed), deadline)
 
     def __feed(self, batch: Batch[Any], items: Iterable[Any]) -> None:
         """One by one: what an iterator does between two items may take long."""
@@ -666,20 +665,16 @@ class PoolExecutor(StandardExecutor):
             if batch.take_back(count) or not isinstance(error, RuntimeError):
                 raise
 
-    def __fed_numbers(self, batch: Batch[Any], items: Iterator[Any]) -> Iterator[int]:
-        """The numbers of a window's items; for each that is wanted, one more is read and queued."""
-        return _fed_numbers(weakref.ref(self), self.__workforce, batch, items)
+    def _pe_feed(self, window: Window[Any], items: Iterator[Any]) -> None:
+        """For `window_results`: one item more, the long way."""
+        self.__feed(window, islice(items, 1))
 
-    def _pe_feed(self, batch: Batch[Any], item: Any) -> None:
-        """For `_fed_numbers`: one item more, the long way."""
-        self.__feed(batch, (item,))
-
-    def _pe_look_again(self, batch: Batch[Any]) -> None:
-        """For `_fed_numbers`: the pool was closed while the last item was queued."""
+    def _pe_look_again(self, window: Window[Any]) -> None:
+        """For `window_results`: the pool was closed while the last item was queued."""
         try:
-            self.__look_again(batch)
+            self.__look_again(window)
         except RuntimeError:
-            if batch.take_back(1):
+            if window.take_back(1):
                 raise
 
     def shutdown(
@@ -955,72 +950,6 @@ def _request(
 def _is_chunked(chunksize: Any) -> bool:
     """Whether it is a number above 1; the standard pool takes anything, and looks at nothing."""
     return isinstance(chunksize, int) and chunksize > 1
-
-
-def _fed_numbers(
-    reference: weakref.ref[PoolExecutor],
-    workforce: Workforce,
-    batch: Batch[Any],
-    items: Iterator[Any],
-) -> Iterator[int]:
-    # The hot path of a window: `Batch.add` and the end of `submit` inline.
-    number, fed = 0, batch.fed
-    put, waiting, start = batch._items.__setitem__, batch._numbers, batch._numbers.append
-    while True:
-        if not workforce.is_open:
-            # The pool is shut down, or its user has forgotten it: iterators do not keep it alive.
-            executor = reference()
-            if executor is not None:
-                for item in islice(items, 1):
-                    executor._pe_feed(batch, item)
-            executor, fed = None, batch.fed
-        elif (item := next(items, batch)) is not batch:
-            put(fed, item)
-            item = batch
-            start(fed)
-            requests = workforce.requests
-            requests.append(batch)
-            # Whoever takes an earlier item calls somebody for this one, see `Batch._run`.
-            try:
-                is_next = waiting[0] == fed
-            except IndexError:
-                is_next = False  # taken
-            fed = batch.fed = fed + 1
-            if is_next and requests.idle[-1:]:
-                workforce.summon()
-            elif not requests.idle and len(workforce.active) < workforce.bounds.limit:
-                _start_worker(workforce, batch)
-            if not workforce.is_open or _thread._shutdown:
-                _look_again(reference, batch)
-        if number == fed:
-            return
-        yield number
-        number += 1
-
-
-def _start_worker(workforce: Workforce, batch: Batch[Any]) -> None:
-    try:
-        workforce.summon()
-    except BaseException as error:
-        if batch.take_back(1) or not isinstance(error, RuntimeError):
-            raise
-
-
-def _look_again(reference: weakref.ref[PoolExecutor], batch: Batch[Any]) -> None:
-    executor = reference()
-    if executor is not None:
-        executor._pe_look_again(batch)
-
-
-def _chunked_results(
-    batch: ChunkedBatch[T], ordered: bool, deadline: float | None
-) -> ChunkedResults[T]:
-    numbers = iter(range(batch.fed))
-
-    def next_chunk() -> Any:
-        return batch.outcome(next(numbers), deadline) if ordered else batch.next_outcome(deadline)
-
-    return ChunkedResults(batch, next_chunk, batch.fed)
 
 
 def _overrides_workers(cls: type[PoolExecutor]) -> bool:
