@@ -30,7 +30,7 @@ FLOORS = [
     {"_future", "_options"},
     {"_request", "_result_queue", "_view"},
     {"_batch", "_request_queue"},
-    {"_chunks", "_window", "_worker"},
+    {"_chunks", "_entrance", "_window", "_worker"},
     {"_workforce"},
     {"_work_queue"},
     {"_executor"},

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ._bell import Bell
+    from ._entrance import Entrance
     from ._future import PoolFuture
     from ._stats import PoolStats
 
@@ -249,7 +250,8 @@ class PoolExecutor(StandardExecutor):
         workforce, place = self.__workforce, []  # type: ignore[var-annotated]  # a place
         applicant = Applicant(options.expires)
         try:
-            await workforce.find_place_in_loop(place, applicant)
+            if workforce.entrance is not None:
+                await workforce.entrance.find_place_in_loop(place, applicant)
             if options is NO_OPTIONS and not (place and workforce.is_open):
                 return self.submit(fn, *args, **kwargs)
             # It expires so many seconds after this call.
@@ -348,7 +350,7 @@ class PoolExecutor(StandardExecutor):
     def __queue(self, request: BoundedRequest[T]) -> PoolFuture[T]:
         workforce = self.__workforce
         try:
-            if workforce.admission is not None and not workforce.admit(request):
+            if workforce.entrance is not None and not workforce.entrance.admit(request):
                 return request
             request._pe_home = requests = workforce.requests
             requests.put(request)
@@ -387,21 +389,21 @@ class PoolExecutor(StandardExecutor):
         kwargs: dict[str, Any],
     ) -> Future[T]:
         """Through the standard `submit`, which somebody has replaced."""
-        admission = self.__workforce.admission
+        entrance = self.__workforce.entrance
         if not self.__workforce.is_open:
             return self.__submit_standard(fn, args, kwargs)
         # A task that waits for the patch's own future would not be known to wait.
         if self.__propagates or options is not NO_OPTIONS or self.__workforce.is_mine():
             return self.__submit_captured(options, fn, args, kwargs)
-        if admission is None:
+        if entrance is None:
             return self.__call_patched(None, fn, args, kwargs)
         # It queues while it holds locks, so the place is found before.
-        request = BoundedRequest(fn, args, kwargs)
+        request, admission = BoundedRequest(fn, args, kwargs), entrance.admission
         try:
             admission.enter(request)
-            if not self.__admit_patched(request):
+            if not self.__admit_patched(entrance, request):
                 return request
-            self.__workforce.leave_to_another(request)
+            entrance.leave_to_another(request)
             admission.prepay()
             try:
                 return self.__call_patched(None, fn, args, kwargs)
@@ -412,9 +414,9 @@ class PoolExecutor(StandardExecutor):
         finally:
             admission.exit(request)
 
-    def __admit_patched(self, request: BoundedRequest[Any]) -> bool:
+    def __admit_patched(self, entrance: Entrance, request: BoundedRequest[Any]) -> bool:
         try:
-            return self.__workforce.admit(request)
+            return entrance.admit(request)
         except BaseException:
             self.__workforce.refuse()
             request._withdraw()
@@ -447,7 +449,7 @@ class PoolExecutor(StandardExecutor):
         kwargs: dict[str, Any],
     ) -> Future[T]:
         """As `__submit_patched`; what the patch makes of the call is queued with the options."""
-        workforce, admission = self.__workforce, self.__workforce.admission
+        workforce, entrance = self.__workforce, self.__workforce.entrance
         fn, args = self.__in_context(options.context, fn, args)
         first = _request(options, fn, args, kwargs)
         made: dict[Any, BoundedRequest[T]] = {}  # by the futures of the patch's work items
@@ -461,17 +463,17 @@ class PoolExecutor(StandardExecutor):
             request._pe_is_queued = True
 
         try:
-            if admission is not None:
-                admission.enter(first)
-                if not self.__admit_patched(first):
+            if entrance is not None:
+                entrance.admission.enter(first)
+                if not self.__admit_patched(entrance, first):
                     return first
             future = self.__call_patched(queue, fn, args, kwargs)
             return made.get(future, future)  # ours knows of its expiry
         finally:
             if not made:
                 leave_queue(first, first._pe_leave)
-            if admission is not None:
-                admission.exit(first)
+            if entrance is not None:
+                entrance.admission.exit(first)
 
     def __refuse_and_count(self) -> None:
         try:

@@ -67,6 +67,7 @@ from ._condition import (
 )
 from ._done_callbacks import DoneCallbacks
 from ._loops import LoopSleeper
+from ._stats import Tally
 from ._waiting import Waiters, deadline_after, left_until, while_waiting, worker_of_this_thread
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ class Claim:
         self.counts = counts
         self.slot: list[Any] = [] if slot is None else slot
         self.item: int | None = None
+
+    def tally(self) -> Tally:
+        """What it has taken down, so far."""
+        return Tally(
+            self.completed, self.failed, self.cancelled, expired=self.expired, helped=self.helped
+        )
 
 
 class Arrival:

@@ -64,7 +64,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import queue
 import sys
 import threading
 import time
@@ -72,14 +71,13 @@ from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _lifecycle, _sizing
-from ._admission import GIVE_UP
 from ._bell import Bell
+from ._entrance import Entrance
 from ._future import Claim
-from ._request import leave_queue
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
-from ._waiting import NOTHING, wait_here, while_waiting, worker_of_this_thread
+from ._waiting import wait_here, worker_of_this_thread
 from ._worker import Wait, WorkerThread, forget_other_workers
 from .errors import BrokenThreadPool, NoWorkersAvailable
 
@@ -87,8 +85,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
-    from ._admission import Admission, Applicant
-    from ._request import BoundedRequest
+    from ._admission import Admission
 
 
 class Failable(Protocol):
@@ -167,9 +164,7 @@ class Workforce:
         self.changes = Bell()  # rung when a worker parks, leaves, or may have to
         self._joining_inside: set[threading.Thread] = set()
         self._inside: list[WorkerThread] = []  # that wait for their own pool in a task
-        self._run_by_callers: list[Claim] = []
-        if admission is not None:
-            admission.set_up(self._leave_queue)
+        self.entrance = None if admission is None else Entrance(admission, self)
         self._ledger = Ledger()
         _lifecycle.register(self)
 
@@ -321,199 +316,6 @@ class Workforce:
                 finally:
                     del failure
 
-    # --- a place in the queue -----------------------------------------------------------------
-
-    def admit(self, request: BoundedRequest[Any]) -> bool:
-        """Find a place for a request in the bounded queue, as its policy says.
-
-        Returns:
-            False if the request is not to be queued: it has been run here, discarded, or has
-            expired before there was a place.
-
-        Raises:
-            queue.Full: There is none, or none within the time-out.
-        """
-        admission = self.admission
-        assert admission is not None
-        admitted = False
-        request._pe_remove = self._remove
-        try:
-            if request._pe_deadline is not None:
-                admission.expiring[request] = None
-            admitted = (
-                bool(request._pe_leave)  # found in a coroutine
-                or admission.try_take(request._pe_leave)
-                or self._find_place(request)
-            )
-            if admitted and admission.on_full == "discard_oldest":
-                admission.present[request] = None
-        finally:
-            if not admitted:
-                admission.expiring.pop(request, None)
-        return admitted
-
-    def _find_place(self, request: BoundedRequest[Any]) -> bool:
-        """As `admit`, where none is free."""
-        admission = self.admission
-        assert admission is not None
-        policy = admission.on_full
-        while self._look(request) != GIVE_UP:
-            if admission.try_take(request._pe_leave):
-                return self._has_kept(request)
-            if policy == "raise":
-                raise queue.Full("max_queue_size requests wait already")
-            if policy == "discard":
-                request.cancel()
-                self._ledger.add(request._tally())
-                return False
-            if policy == "discard_oldest" and self._discard_oldest(request):
-                return self._has_kept(request)
-            # Its own worker must not wait for a place, nor who is on top of one that has or awaits
-            # one in this thread: a signal handler or finalizer.
-            if policy == "caller_runs" or self.is_mine() or admission.is_below():
-                self._run_here(request)
-                return False
-            # With "discard_oldest", all who have a place are coming or going: look again soon.
-            again_soon = policy == "discard_oldest"
-            timeout = 0.005 if again_soon else admission.timeout
-            look = functools.partial(self._look, request)
-            take = functools.partial(admission.take, request._pe_leave, timeout, look)
-            if wait_here(take, self):
-                return self._has_kept(request)
-            if not again_soon and not request._has_expired():
-                raise queue.Full("max_queue_size requests wait already")
-        return self._has_kept(request)
-
-    async def find_place_in_loop(self, place: list[Any], applicant: Applicant) -> None:
-        """For a request that a coroutine is about to submit: find a place, if need be and if that
-        is to be waited for.
-
-        Args:
-            place: Gets it.
-            applicant: In the stead of the request; needs no place after its deadline.
-
-        Raises:
-            queue.Full: There is none within the time-out.
-        """
-        admission = self.admission
-        if admission is None or admission.on_full != "block" or not self.is_open:
-            return
-
-        # In this thread, it asks for a place now, and not while it sleeps.
-        def ask(question: Callable[[], Any]) -> Any:
-            admission.enter(applicant)
-            try:
-                return question()
-            finally:
-                admission.exit(applicant)
-
-        if admission.try_take(place) or self.is_mine() or ask(admission.is_below):
-            return
-        timeout, left = admission.timeout, applicant.seconds_left()
-        if left is not None:
-            admission.expiring[applicant] = None
-            timeout = left if timeout is None else min(left, timeout)
-        look = functools.partial(ask, self._look)
-        with while_waiting(NOTHING, bool):
-            found = await admission.take_in_loop(place, timeout, look)
-        if not found and not applicant._is_overdue():
-            self.refuse()
-            raise queue.Full("max_queue_size requests wait already")
-
-    def _has_kept(self, request: BoundedRequest[Any]) -> bool:
-        """Whether a request, which may have a place, has not expired on the way.
-
-        Who has it expire says so first and takes its place, if it has one, then.
-        """
-        if not request._has_expired():
-            return True
-        leave_queue(request, request._pe_leave)
-        self._ledger.add(Tally(expired=1))
-        return False
-
-    def _look(self, request: BoundedRequest[Any] | None = None) -> float | None:
-        """For one who waits for a place: end the requests whose time is up.
-
-        Returns:
-            After how many seconds to look again, if at all; `GIVE_UP` if its own time is up.
-        """
-        assert self.admission is not None
-        soonest = None
-        for other in list(self.admission.expiring):
-            if other._is_overdue():
-                self.admission.expiring.pop(other, None)
-                other._expire()
-            elif soonest is None or other._pe_deadline < soonest:
-                soonest = other._pe_deadline
-        if request is not None and request._has_expired():
-            return GIVE_UP
-        return None if soonest is None else max(0.0, soonest - time.monotonic())
-
-    def leave_to_another(self, request: BoundedRequest[Any]) -> None:
-        """The request's place is for another one, which will be queued in its stead."""
-        self._forget(request)
-        request._pe_leave.clear()
-
-    def is_mine(self) -> bool:
-        """Whether the calling thread is one of its workers."""
-        worker = worker_of_this_thread()
-        return worker is not None and worker.crew is self
-
-    def _leave_queue(self, request: BoundedRequest[Any], given: list[None]) -> None:
-        """Give its place back."""
-        assert self.admission is not None
-        self._forget(request)
-        self.admission.give_back(given)
-
-    def _forget(self, request: BoundedRequest[Any]) -> None:
-        assert self.admission is not None
-        self.admission.expiring.pop(request, None)
-        self.admission.present.pop(request, None)
-
-    def _remove(self, request: BoundedRequest[Any]) -> None:
-        """Take one that has ended out of the queue."""
-        tally = request._tally()
-        removed = False
-        try:
-            removed = self.requests.remove(request)
-        finally:
-            if removed:  # else who has taken it out counts it
-                self._ledger.add(tally)
-        self.changes.ring()
-
-    def _run_here(self, request: BoundedRequest[Any]) -> None:
-        claim = Claim()
-        self._run_by_callers.append(claim)
-        try:
-            request._run(claim)
-        finally:
-            self._run_by_callers.remove(claim)
-            self._ledger.add(_counts(claim))
-            self.changes.ring()
-        if isinstance(request._exception, KeyboardInterrupt):
-            request.result()  # pressed in this thread, so it is raised here
-
-    def _discard_oldest(self, request: BoundedRequest[Any]) -> bool:
-        """Cancel what has waited for longest and has a place, and give that to `request`."""
-        assert self.admission is not None
-        present = self.admission.present
-        while True:
-            try:
-                oldest = next(iter(present))
-            except StopIteration:
-                return False
-            except RuntimeError:
-                continue  # changed meanwhile
-            present.pop(oldest, None)
-            try:
-                # From the one to the other, in one step of C code.
-                next(map(request._pe_leave.append, iter(oldest._pe_leave.pop, None)))
-            except IndexError:
-                continue  # it is just leaving
-            self._forget(oldest)
-            oldest.cancel()  # if a worker has just begun it, its place is free anyway
-            return True
-
     # --- another size -------------------------------------------------------------------------
 
     def resize(self, change: Callable[[Bounds], Bounds]) -> None:
@@ -662,7 +464,9 @@ class Workforce:
         """
         requests, excepted = self.requests, self._excepted(inside)
         before = {worker: worker.wakes for worker in self.workers.copy() - excepted}
-        if requests.has_requests() or requests.in_hand or self._run_by_callers:
+        if requests.has_requests() or requests.in_hand:
+            return False
+        if self.entrance is not None and self.entrance.running:
             return False
         idle = set(map(id, requests.idle[:]))
         if not all(id(worker.lock) in idle for worker in before):
@@ -863,6 +667,11 @@ class Workforce:
             raise
         finally:
             worker.serving = None
+
+    def is_mine(self) -> bool:
+        """Whether the calling thread is one of its workers."""
+        worker = worker_of_this_thread()
+        return worker is not None and worker.crew is self
 
     # --- called by the workers ----------------------------------------------------------------
 
@@ -1124,14 +933,10 @@ class Workforce:
         self._last_threads = set()
         self.is_alert = False
         self.changes.after_fork()
-        self._run_by_callers.clear()
         for request in orphans:
             request._orphan(BrokenThreadPool(_FORKED))
-        if self.admission is not None:
-            # Last, since each of them has given its place back. A signal handler may have forked
-            # on top of one who waits for a place.
-            self.admission.release_all()
-            self.admission.set_up(self._leave_queue)
+        if self.entrance is not None:
+            self.entrance.after_fork()
 
 
 _GROW_CODE = Workforce._serve_tickets.__code__
@@ -1152,17 +957,7 @@ def _cancel(request: Request) -> None:
 
 
 def _tally(worker: WorkerThread) -> Tally:
-    return _counts(worker.claim).plus(_counts(worker.helping))
-
-
-def _counts(claim: Claim) -> Tally:
-    return Tally(
-        claim.completed,
-        claim.failed,
-        claim.cancelled,
-        expired=claim.expired,
-        helped=claim.helped,
-    )
+    return worker.claim.tally().plus(worker.helping.tally())
 
 
 def _deadline(timeout: float | None) -> float | None:
