@@ -31,6 +31,7 @@ FLOORS = [
     {"_request", "_result_queue", "_view"},
     {"_batch", "_request_queue"},
     {"_chunks", "_entrance", "_window", "_worker"},
+    {"_vigil"},
     {"_workforce"},
     {"_work_queue"},
     {"_executor"},

@@ -335,13 +335,13 @@ class TestFewer:
 class TestRest:
     def test_at_rest(self) -> None:
         crew = idle_crew(2)
-        assert crew.workforce._is_at_rest([])
+        assert crew.workforce.vigil._is_at_rest([])
         crew.workforce.requests.append(call())
-        assert not crew.workforce._is_at_rest([])
+        assert not crew.workforce.vigil._is_at_rest([])
         crew.workforce.requests.wake_one()
-        assert not crew.workforce._is_at_rest([])
+        assert not crew.workforce.vigil._is_at_rest([])
         crew.step_all()
-        assert crew.workforce._is_at_rest([])
+        assert crew.workforce.vigil._is_at_rest([])
 
     def test_a_request_that_comes_and_is_taken_meanwhile(self) -> None:
         """The queue is empty at both looks and all were parked at one: yet a task runs."""
@@ -360,7 +360,7 @@ class TestRest:
             return has_requests()
 
         crew.workforce.requests.has_requests = second_look
-        assert not crew.workforce._is_at_rest([])
+        assert not crew.workforce.vigil._is_at_rest([])
         assert looks == [False, False]
 
     def test_paused_with_work(self) -> None:
@@ -369,17 +369,17 @@ class TestRest:
         request = call()
         crew.give(request)
         with pytest.raises(NoWorkersAvailable):
-            crew.workforce.drain(None)
+            crew.workforce.vigil.drain(None)
         request.cancel()
-        assert crew.workforce.drain(None)  # what is cancelled is no work
+        assert crew.workforce.vigil.drain(None)  # what is cancelled is no work
 
     def test_waiting_inside(self) -> None:
         """A task that asks does not count itself."""
         crew = idle_crew(2)
         one, _ = crew.started
         crew.workforce.requests.unpark(one.lock)
-        assert not crew.workforce._is_at_rest([])
-        assert crew.workforce._is_at_rest([one])
+        assert not crew.workforce.vigil._is_at_rest([])
+        assert crew.workforce.vigil._is_at_rest([one])
 
 
 class TestCounts:

@@ -702,7 +702,7 @@ class PoolExecutor(StandardExecutor):
         # Also of one that the base class serves: it may have had workers of ours before.
         self.__workforce.close(cancel_futures)
         if wait:
-            self.__workforce.join(timeout, self.__threads if self.__is_standard else ())
+            self.__workforce.vigil.join(timeout, self.__threads if self.__is_standard else ())
 
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
         """Shut down and wait, see `cancel_on_interrupt`; exceptions go on."""
@@ -760,7 +760,7 @@ class PoolExecutor(StandardExecutor):
         if workforce.closing:
             raise RuntimeError("cannot resize after shutdown")
         workforce.resize(lambda bounds: bounds.resized(max_workers, min_workers))
-        if wait and not workforce.wait_for_size(timeout):
+        if wait and not workforce.vigil.wait_for_size(timeout):
             raise TimeoutError("not all surplus workers have left in time")
 
     def drain(self, timeout: float | None = None) -> None:
@@ -780,7 +780,7 @@ class PoolExecutor(StandardExecutor):
             RuntimeError: The pool's workers are not its own.
         """
         timeout = checked_seconds("timeout", timeout)
-        if not self.__own_workforce("drain").drain(timeout):
+        if not self.__own_workforce("drain").vigil.drain(timeout):
             raise TimeoutError("there is still work after the time-out")
 
     def stats(self) -> PoolStats:
@@ -822,7 +822,7 @@ class PoolExecutor(StandardExecutor):
 
     def _pe_stalls(self) -> tuple[Bell, Callable[[], bool]]:
         """For `ResultQueue`: what rings when workers come or go, and whether none will come."""
-        return self.__workforce.changes, self.__workforce.is_stalled
+        return self.__workforce.changes, self.__workforce.vigil.is_stalled
 
     # --- what the base class and outsiders use ------------------------------------------------
 

@@ -45,10 +45,10 @@ for each a worker is on its way, if it is not the one that was brought, and begi
 awaited. (Nobody is brought if for each request in the queue a worker is on its way already.)
 
 Whoever finds a wait to be over counts its worker again, though that has not got so far itself
-(`_counted`). So a worker that has just settled what was awaited finds itself to be one too many
+(`counted`). So a worker that has just settled what was awaited finds itself to be one too many
 before it takes anything else, and leaves; and as many run as may, but for one that has something in
 hand just as the waiting task goes on. Each side publishes before it looks: who ends what is awaited
-does that and looks at `_counted` then; who goes on enters `active` and looks for too many then.
+does that and looks at `counted` then; who goes on enters `active` and looks for too many then.
 
 `is_alert` is set after what it tells about is there, and cleared by who then looks again.
 
@@ -77,12 +77,13 @@ from ._future import Claim
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
-from ._waiting import wait_here, worker_of_this_thread
+from ._vigil import Vigil
+from ._waiting import worker_of_this_thread
 from ._worker import Wait, WorkerThread, forget_other_workers
-from .errors import BrokenThreadPool, NoWorkersAvailable
+from .errors import BrokenThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from ._admission import Admission
@@ -160,10 +161,9 @@ class Workforce:
         self.errands: list[Wait] = []  # that no worker has begun
         self._departing: list[WorkerThread] = []  # on their way from `workers` to the ledger
         self._last_departure: object = None  # another one after each
-        self._last_threads: set[threading.Thread] = set()  # of workers that have departed
+        self.last_threads: set[threading.Thread] = set()  # of workers that have departed
         self.changes = Bell()  # rung when a worker parks, leaves, or may have to
-        self._joining_inside: set[threading.Thread] = set()
-        self._inside: list[WorkerThread] = []  # that wait for their own pool in a task
+        self.vigil = Vigil(self)
         self.entrance = None if admission is None else Entrance(admission, self)
         self._ledger = Ledger()
         _lifecycle.register(self)
@@ -199,7 +199,7 @@ class Workforce:
     def _serve_tickets(self) -> BaseException | None:
         tickets, starting = self._tickets, self._starting
         failure: BaseException | None = None
-        if starting._is_owned():  # type: ignore[attr-defined]  # private, and Condition's
+        if self.is_starting_here():
             if self._is_growing_below():
                 return None  # that frame will see the ticket
             starting.release()  # an interrupt struck just where that frame was to release it
@@ -236,6 +236,14 @@ class Workforce:
         finally:
             del failure
 
+    def is_starting_here(self) -> bool:
+        """Whether the caller is on top of a worker's start, in this very thread."""
+        return self._starting._is_owned()  # type: ignore[attr-defined, no-any-return]  # private
+
+    def hold_start(self, deadline: float | None) -> bool:
+        """Wait until no other thread is starting a worker; False at the deadline."""
+        return _lifecycle.hold(self._starting, deadline)
+
     @staticmethod
     def _is_growing_below() -> bool:
         """Whether a signal handler or finalizer has interrupted that in this very thread."""
@@ -259,7 +267,7 @@ class Workforce:
             return
         # If the one that is about to go on did not count, those that leave for it would ask for
         # others, without end.
-        if len(self._counted()) < self.bounds.limit:
+        if len(self.counted()) < self.bounds.limit:
             self._start_worker()
             if len(self.workers) < self._floor():
                 self._tickets.append(None)  # one by one up to the minimum
@@ -371,7 +379,7 @@ class Workforce:
         """Whether a worker that has no request in hand may leave, for there are others enough."""
         self._leaving.append(worker)
         ahead = self._leaving[:]
-        workers = self._counted()
+        workers = self.counted()
         # One ahead that is off already must not be counted twice.
         leaving = len(workers.intersection(ahead[: ahead.index(worker)]))
         if _sizing.may_leave(self.bounds, len(workers), leaving, expired):
@@ -380,100 +388,14 @@ class Workforce:
         return False
 
     def _count_staying(self) -> int:
-        return len(self._counted().difference(self._leaving[:]))
+        return len(self.counted().difference(self._leaving[:]))
 
     def _stop_leaving(self, worker: WorkerThread) -> None:
         """The worker has left, or may not; those who counted it as leaving are to look again."""
         self._leaving.remove(worker)
         self._look_again()
 
-    def wait_for_size(self, timeout: float | None) -> bool:
-        """Wait until no worker is left that has to leave; False if `timeout` seconds are up.
-
-        In a worker of this pool: no other. It can leave only after its task.
-        """
-        before = self.workers.copy()
-        deadline = _deadline(timeout)
-        with _Inside(self) as inside:
-            has_its_size = functools.partial(self._has_its_size, inside)
-            wait = functools.partial(self.changes.wait_until, has_its_size, timeout)
-            if not wait_here(wait, self):
-                return False
-        for worker in before - self.workers.copy():
-            if worker.thread is not threading.current_thread():
-                _lifecycle.join_thread(worker.thread, deadline)
-                if worker.thread.is_alive():
-                    return False
-        return True
-
-    def _has_its_size(self, inside: list[WorkerThread]) -> bool:
-        workers = self._counted() - self._excepted(inside)
-        return _sizing.surplus(self.bounds, len(workers)) == 0
-
-    def _excepted(self, inside: list[WorkerThread]) -> set[WorkerThread]:
-        """Workers that one who waits must not wait for: each that waits itself in a task, and,
-        on top of a start, the one that cannot begin before that goes on.
-        """
-        excepted = set(inside[:])
-        if self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
-            excepted.update(worker for worker in self.workers.copy() if worker.birth)
-        return excepted
-
-    # --- at rest ------------------------------------------------------------------------------
-
-    def drain(self, timeout: float | None) -> bool:
-        """Wait until nothing is queued or running; False if `timeout` seconds are up.
-
-        Raises:
-            NoWorkersAvailable: The pool is paused, and what is queued will not be run.
-        """
-        if self.requests.has_requests():
-            self.summon_somebody()  # a signal handler may be on top of who was about to
-        with _Inside(self) as inside:
-            is_drained = functools.partial(self._is_drained, inside)
-            return wait_here(functools.partial(self.changes.wait_until, is_drained, timeout), self)
-
-    def _is_drained(self, inside: list[WorkerThread]) -> bool:
-        workers, excepted = self.workers.copy(), self._excepted(inside)
-        if not workers - excepted:  # else some have not left yet, if it is paused
-            waiting = self.requests.count_waiting()[0]
-            if self.bounds.limit == 0 and self.is_open:
-                if waiting:
-                    raise NoWorkersAvailable("the pool is paused with work queued; resize it first")
-                return True
-            if waiting and len(self.active) >= self.bounds.limit:
-                raise NoWorkersAvailable("all workers wait for their own pool, with work queued")
-            if waiting and self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
-                raise NoWorkersAvailable("called on top of a worker's start, which waits for this")
-        return self._is_at_rest(inside)
-
-    def is_stalled(self) -> bool:
-        """Whether nothing that is queued will be run: the pool is paused, and nobody is at it."""
-        if self.bounds.limit or not self.is_open or self.closing:
-            return False
-        return self.workers.copy() <= {worker_of_this_thread()}
-
-    def _is_at_rest(self, inside: list[WorkerThread]) -> bool:
-        """Whether there was a moment in this call at which nothing was queued or running.
-
-        All requests gone, then all workers parked, then all requests gone, and no worker called in
-        between, who counts that before it looks for work: so none has taken what came meanwhile.
-
-        Args:
-            inside: Workers whose tasks do not count, since they ask this.
-        """
-        requests, excepted = self.requests, self._excepted(inside)
-        before = {worker: worker.wakes for worker in self.workers.copy() - excepted}
-        if requests.has_requests() or requests.in_hand:
-            return False
-        if self.entrance is not None and self.entrance.running:
-            return False
-        idle = set(map(id, requests.idle[:]))
-        if not all(id(worker.lock) in idle for worker in before):
-            return False
-        if requests.has_requests():
-            return False
-        return before == {worker: worker.wakes for worker in self.workers.copy() - excepted}
+    # --- the books ----------------------------------------------------------------------------
 
     def count(self, tally: Tally) -> None:
         """Count requests that ended without a worker."""
@@ -580,7 +502,7 @@ class Workforce:
             self.is_alert = False
         self._shrink()
 
-    def _counted(self) -> set[WorkerThread]:
+    def counted(self) -> set[WorkerThread]:
         """Workers that count against the limit, those included that are about to go on."""
         waits = [(wait.worker, wait.is_over()) for wait in self._blocked[:]]
         # Several at a time, if an event loop runs in its task: then it goes on after the last.
@@ -600,7 +522,7 @@ class Workforce:
         """
         if self._call_own():
             return True
-        if len(self._counted()) >= self.bounds.limit and any(
+        if len(self.counted()) >= self.bounds.limit and any(
             worker.serving is wait.worker for worker in self.active.copy()
         ):
             return True
@@ -724,9 +646,9 @@ class Workforce:
         if worker in self._leaving[:]:
             self._stop_leaving(worker)
         if self.is_open and not self.must_leave():
-            gone = [thread for thread in self._last_threads.copy() if not thread.is_alive()]
-            self._last_threads.difference_update(gone)
-            self._last_threads.add(worker.thread)
+            gone = [thread for thread in self.last_threads.copy() if not thread.is_alive()]
+            self.last_threads.difference_update(gone)
+            self.last_threads.add(worker.thread)
             self.threads.discard(worker.thread)  # those that leave in the end are joined
             if len(self.workers) < self._floor():
                 self._replace()
@@ -834,72 +756,6 @@ class Workforce:
         """Settle a request of a broken pool, if it has not started."""
         request._fail(self._broken_type(self.broken))
 
-    def join(self, timeout: float | None = None, besides: Iterable[threading.Thread] = ()) -> None:
-        """Wait until all workers have left, and the threads `besides`.
-
-        In a worker of this pool it waits for the others only, and not for those that wait here
-        themselves: of any number of workers that wait for each other, the last one to say so sees
-        that all others have, and waits for none of them.
-
-        Raises:
-            TimeoutError: They have not within `timeout` seconds.
-        """
-        wait_here(functools.partial(self._join, _deadline(timeout), besides), self)
-
-    def _join(self, deadline: float | None, besides: Iterable[threading.Thread]) -> None:
-        me = threading.current_thread()
-        with _Inside(self):
-            worker = worker_of_this_thread()
-            if me in self.threads or (worker is not None and worker.crew is self):
-                self._joining_inside.add(me)
-            try:
-                joined = {me}
-                seen = 0
-                for thread in set(besides) - joined:
-                    _lifecycle.join_thread(thread, deadline)
-                    if thread.is_alive():
-                        raise TimeoutError("not all workers have left in time")
-                while self._join_one(joined, deadline):
-                    late = deadline is not None and time.monotonic() >= deadline
-                    if late and len(joined) == seen:
-                        raise TimeoutError("not all workers have left in time")
-                    seen = len(joined)
-            finally:
-                self._joining_inside.discard(me)
-
-    def _join_one(self, joined: set[threading.Thread], deadline: float | None) -> bool:
-        """Wait for one more worker, at most to the deadline; False if there is none to wait for."""
-        if others := (self.threads.copy() | self._last_threads.copy()) - joined:
-            thread = others.pop()
-            if thread not in self._joining_inside.copy():
-                _lifecycle.join_thread(thread, deadline)
-                if thread.is_alive():
-                    return True  # the deadline
-            joined.add(thread)
-            return True
-        if self._starting._is_owned():  # type: ignore[attr-defined]  # as in _grow
-            return False  # called on top of a start, which cannot go on before this returns
-        # Another thread may be about to start a worker, for a request of ours too.
-        for worker in self._unlisted(joined):
-            _lifecycle.hold(worker.gone, deadline)
-            return True
-        if not self.requests.has_requests():
-            return False
-        if not _lifecycle.hold(self._starting, deadline):
-            return True  # the deadline
-        if not self.workers and self.requests.has_requests():
-            self.summon_somebody()
-        # True again only for somebody new: the worker that asks cannot wait for itself.
-        return bool(self.threads.copy() - joined or self._unlisted(joined))
-
-    def _unlisted(self, joined: set[threading.Thread]) -> list[WorkerThread]:
-        """Workers just being started. One whose thread an outsider took out is not waited for."""
-        return [
-            worker
-            for worker in self.workers.copy()
-            if worker.listing and worker.thread not in joined | self._joining_inside.copy()
-        ]
-
     # --- fork ---------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
@@ -924,13 +780,13 @@ class Workforce:
         self.workers.clear()
         self.active.clear()
         self.threads.clear()
-        self._joining_inside.clear()
         self._tickets.clear()
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
-        self._leaving, self._departing, self._inside = [], [], []
+        self.vigil = Vigil(self)
+        self._leaving, self._departing = [], []
         self._blocked, self.errands = [], []
-        self._last_threads = set()
+        self.last_threads = set()
         self.is_alert = False
         self.changes.after_fork()
         for request in orphans:
@@ -958,31 +814,3 @@ def _cancel(request: Request) -> None:
 
 def _tally(worker: WorkerThread) -> Tally:
     return worker.claim.tally().plus(worker.helping.tally())
-
-
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
-
-
-class _Inside:
-    """Has a worker that waits for its own pool entered in a list meanwhile.
-
-    Gives that list, or an empty one to a thread that is no worker: it waits for all workers, one
-    that waits for its pool only for those that do not.
-    """
-
-    def __init__(self, workforce: Workforce) -> None:
-        worker = worker_of_this_thread()
-        self._workforce = workforce
-        self._waiting = workforce._inside
-        self._mine = [worker] if worker is not None and worker.crew is workforce else []
-
-    def __enter__(self) -> list[WorkerThread]:
-        self._waiting.extend(self._mine)
-        if self._mine:
-            self._workforce.changes.ring()  # others that wait do not wait for this one any more
-        return self._waiting if self._mine else []
-
-    def __exit__(self, *exc_info: object) -> None:
-        for worker in self._mine:
-            self._waiting.remove(worker)
