@@ -33,7 +33,7 @@ FLOORS = [
     {"_chunks", "_entrance", "_window", "_worker"},
     {"_vigil"},
     {"_workforce"},
-    {"_work_queue"},
+    {"_mapping", "_work_queue"},
     {"_executor"},
     {"_swap"},
     {"_run"},

@@ -6,21 +6,19 @@ import contextvars
 import threading
 import weakref
 from concurrent.futures import thread as _thread
-from itertools import islice, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from ._admission import POLICIES, Admission, Applicant
-from ._batch import Batch, results, results_as_completed
-from ._chunks import ChunkedBatch, ChunkedResults
 from ._lifecycle import may_still_submit
-from ._map import check_buffersize, deadline_of, map_as_completed, map_in_order
+from ._map import check_buffersize, map_as_completed, map_in_order
+from ._mapping import Call, feed, map_in_batches
 from ._options import NO_OPTIONS, Options
 from ._request import BoundedRequest, OptionedRequest, WorkRequest, leave_queue, relay
 from ._sizing import Bounds, checked_count, checked_maximum, checked_seconds
 from ._standard import StandardExecutor, Verdict, starts_threads_its_own_way
 from ._view import View
 from ._waiting import worker_of_this_thread
-from ._window import Window, window_results
 from ._work_queue import IdleCount, WorkQueue, call_of
 from ._workforce import INITIALIZER_FAILED, Workforce
 from .errors import BrokenThreadPool
@@ -30,10 +28,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
+    from ._batch import Batch
     from ._bell import Bell
     from ._entrance import Entrance
     from ._future import PoolFuture
     from ._stats import PoolStats
+    from ._window import Window
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -529,7 +529,8 @@ class PoolExecutor(StandardExecutor):
         check_buffersize(buffersize)
         if not self.__takes_batches():
             return map_in_order(self.__submitter(), fn, iterables, timeout, buffersize)
-        return self.__map(True, fn, iterables, timeout, chunksize, buffersize)
+        call = Call(fn, iterables, timeout, chunksize, buffersize)
+        return map_in_batches(self, self.__workforce, call, ordered=True)
 
     def map_unordered(
         self,
@@ -543,7 +544,8 @@ class PoolExecutor(StandardExecutor):
         check_buffersize(buffersize)
         if not self.__takes_batches():
             return map_as_completed(self.__submitter(), fn, iterables, timeout, buffersize)
-        return self.__map(False, fn, iterables, timeout, chunksize, buffersize)
+        call = Call(fn, iterables, timeout, chunksize, buffersize)
+        return map_in_batches(self, self.__workforce, call, ordered=False)
 
     def options(
         self,
@@ -592,92 +594,17 @@ class PoolExecutor(StandardExecutor):
 
         return submitter
 
-    def __map(
-        self,
-        ordered: bool,
-        fn: Callable[..., T],
-        iterables: tuple[Iterable[Any], ...],
-        timeout: float | None,
-        chunksize: int,
-        buffersize: int | None,
-    ) -> Iterator[T]:
-        deadline = deadline_of(timeout)
-        spread = len(iterables) != 1
-        items: Iterable[Any] = zip(*iterables, strict=False) if spread else iterables[0]
-        workforce = self.__workforce
-        parts = fn, spread, ordered, workforce.requests, workforce
-        take = results if ordered else results_as_completed
-        if buffersize is not None:
-            items = iter(items)
-            window: Window[T] = Window(*parts)
-            self.__feed(window, islice(items, buffersize))
-            return window_results(window, items, workforce, weakref.ref(self), deadline)
-        if _is_chunked(chunksize):
-            chunks: ChunkedBatch[T] = ChunkedBatch(*parts)
-            workforce.requests.add_uneven(chunks)
-            self.__feed_chunks(chunks, iterables, items, chunksize)
-            return ChunkedResults(take(chunks, range(chunks.fed), deadline))
-        batch: Batch[T] = Batch(*parts)
-        if all(type(iterable) in _WHOLE for iterable in iterables):
-            self.__offer(batch, batch.add_all(list(items)))
-        else:
-            self.__feed(batch, items)
-        return take(batch, range(batch.fed), deadline)
-
-    def __feed(self, batch: Batch[Any], items: Iterable[Any]) -> None:
-        """One by one: what an iterator does between two items may take long."""
-        for item in items:
-            batch.add(item)
-            self.__offer(batch, 1)
-
-    def __feed_chunks(
-        self,
-        batch: ChunkedBatch[Any],
-        iterables: tuple[Iterable[Any], ...],
-        items: Iterable[Any],
-        size: int,
-    ) -> None:
-        if all(type(iterable) in _WHOLE for iterable in iterables):
-            sequence: Any = items if type(items) in _SEQUENCES else list(items)
-            self.__offer(batch, batch.cut(sequence, size))
-        else:
-            items = iter(items)
-            while chunk := list(islice(items, size)):
-                self.__feed(batch, [chunk])
-
-    def __offer(self, batch: Batch[Any], count: int) -> None:
-        """Queue the shares of the last `count` items of the batch."""
-        if not count:
-            return
-        workforce = self.__workforce
-        try:
-            if not workforce.is_open or _thread._shutdown:
-                self.__refuse_and_count()
-            requests = workforce.requests
-            requests.requests.extend(repeat(batch, count))
-            for _ in range(count):
-                if not batch.has_items():
-                    break
-                if not requests.idle[-1:] and len(workforce.active) >= workforce.bounds.limit:
-                    break
-                self._adjust_thread_count()
-            if not workforce.is_open or _thread._shutdown:
-                self.__look_again(batch)
-        except BaseException as error:
-            if batch.take_back(count) or not isinstance(error, RuntimeError):
-                raise
-
     def _pe_feed(self, window: Window[Any], items: Iterator[Any]) -> None:
         """For `window_results`: one item more, the long way."""
-        self.__feed(window, islice(items, 1))
+        feed(self, self.__workforce, window, islice(items, 1))
 
-    def _pe_look_again(self, window: Window[Any]) -> None:
-        """For `window_results`: the pool was closed while the last item was queued."""
-        try:
-            self.__look_again(window)
-        except RuntimeError:
-            if window.take_back(1):
-                raise
+    def _pe_refuse(self) -> None:
+        """For `_mapping`: raise what `submit` raises in this state, unless work is still taken."""
+        self.__refuse_and_count()
+
+    def _pe_look_again(self, batch: Batch[Any]) -> None:
+        """For `_mapping`: the pool was closed while items were queued."""
+        self.__look_again(batch)
 
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
@@ -930,11 +857,6 @@ def _has_own_submit(executor: PoolExecutor) -> bool:
     )
 
 
-# Reading these runs no code of others, so they are read to their end first.
-_SEQUENCES = frozenset([list, tuple, range])
-_WHOLE = _SEQUENCES | frozenset([str, bytes, bytearray, dict, set, frozenset])
-
-
 def _request(
     options: Options, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> BoundedRequest[T]:
@@ -947,11 +869,6 @@ def _request(
         # From the one to the other, in one step of C code.
         next(map(request._pe_leave.append, map(options.place.pop, (0,))))
     return request
-
-
-def _is_chunked(chunksize: Any) -> bool:
-    """Whether it is a number above 1; the standard pool takes anything, and looks at nothing."""
-    return isinstance(chunksize, int) and chunksize > 1
 
 
 def _overrides_workers(cls: type[PoolExecutor]) -> bool:

@@ -56,7 +56,7 @@ class Owner(Protocol):
     """What is asked of the executor, where the hot path ends."""
 
     def _pe_feed(self, window: Window[Any], items: Iterator[Any]) -> None: ...
-    def _pe_look_again(self, window: Window[Any]) -> None: ...
+    def _pe_look_again(self, batch: Batch[Any]) -> None: ...
 
 
 class Window(Batch[T]):
@@ -246,5 +246,10 @@ def _start_worker(pool: Pool, window: Window[Any]) -> None:
 
 def _look_again(owner: Callable[[], Owner | None], window: Window[Any]) -> None:
     executor = owner()
-    if executor is not None:
+    if executor is None:
+        return
+    try:
         executor._pe_look_again(window)
+    except RuntimeError:
+        if window.take_back(1):
+            raise
