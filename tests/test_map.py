@@ -310,6 +310,58 @@ class TestFailures:
         finally:
             gc.enable()
 
+    @both
+    @ways
+    def test_untaken_failures_hold_nothing(self, words, method) -> None:
+        """A second failure, which nobody takes, goes with its map, and so do the other results."""
+
+        class Result:
+            pass
+
+        results = []
+
+        def task(number):
+            if number in (1, 7):
+                raise LookupError(number)
+            result = Result()
+            results.append(weakref.ref(result))
+            return result
+
+        gc.collect()
+        gc.disable()
+        try:
+            with PoolExecutor(1) as executor:
+                iterator = getattr(executor, method)(task, list(range(20)), **words)
+                rest(executor)
+                with pytest.raises(LookupError):
+                    list(iterator)
+                del iterator
+                rest(executor)
+                assert results
+                until(lambda: all(is_gone(result) for result in results))
+        finally:
+            gc.enable()
+
+    @both
+    @ways
+    def test_tasks_are_run_in_no_handler(self, words, method) -> None:
+        """A task that waits in a map, and runs its items itself, is handling no exception."""
+        seen = []
+
+        def inner(number):
+            seen.append(sys.exc_info()[0])
+            raise LookupError
+
+        def outer():
+            try:
+                list(getattr(executor, method)(inner, [0], **words))
+            except LookupError as error:
+                seen.append(error.__context__)
+
+        with PoolExecutor(1) as executor:
+            executor.submit(outer).result(SECONDS)
+        assert seen == [None, None]
+
     @ways
     def test_unseen_error_is_logged(self, words, caplog) -> None:
         """The first is raised; of the others at least those that ran are not lost."""
@@ -687,6 +739,25 @@ class TestChunks:
             stats = rest(executor)
             assert stats.submitted == stats.completed + stats.failed + stats.cancelled == 5
 
+    @pytest.mark.parametrize("error", [KeyError, StopIteration])
+    def test_failing_when_the_rest_is_cancelled(self, error) -> None:
+        started, gate = threading.Event(), threading.Event()
+
+        def task(number):
+            if number == 1:
+                started.set()
+                gate.wait(SECONDS)
+                raise error
+
+        with PoolExecutor(1) as executor:
+            results = executor.map(task, range(4), chunksize=4, timeout=0.05)
+            assert started.wait(SECONDS)
+            with pytest.raises(concurrent.futures.TimeoutError):
+                next(results)
+            gate.set()
+            stats = rest(executor)
+        assert (stats.completed, stats.failed, stats.cancelled) == (1, 1, 2)
+
     def test_shutdown_in_the_middle_of_a_chunk(self) -> None:
         gate, ran = threading.Event(), []
 
@@ -882,6 +953,63 @@ class TestWorkers:
                                 os._exit(status)
                         assert os.waitpid(child, 0)[1] == 0
                     assert sorted(results) == list(range(6))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    @ways
+    def test_no_finalizer_is_run_in_the_fork(self, words) -> None:
+        """Locks that it may want are perhaps held by threads that are not there any more."""
+        finalized = []
+
+        class Item:
+            def __del__(self):
+                finalized.append(os.getpid())
+
+        with PoolExecutor(1) as executor, blocked(executor):
+            results = executor.map(id, (Item() for _ in range(6)), **words)
+            child = os.fork()
+            if child == 0:
+                os._exit(len(finalized))
+            assert os.waitpid(child, 0)[1] == 0
+            del results
+
+    @both
+    @ways
+    def test_struck_at_each_call(self, words, method, caplog) -> None:
+        """Whichever of our functions a worker is struck in at its beginning: nobody waits for ever,
+        and each item has ended once.
+        """
+        files = ("_batch.py", "_chunks.py", "_window.py")
+        caplog.set_level(logging.CRITICAL + 1)  # that a worker died is no news here
+
+        class StruckError(BaseException):
+            pass
+
+        for number in itertools.count(1):
+            calls = itertools.count(1)
+
+            def strike(frame, event, arg, number=number, calls=calls):
+                ours = event == "call" and frame.f_code.co_filename.endswith(files)
+                if ours and next(calls) == number:
+                    raise StruckError
+
+            with PoolExecutor(1, initializer=sys.setprofile, initargs=(strike,)) as executor:
+                results = getattr(executor, method)(noop, range(8), timeout=SECONDS, **words)
+                given = []
+                try:
+                    given.extend(results)  # what was given stays if it raises
+                except StruckError:
+                    pass
+                else:
+                    assert sorted(given) == list(range(8))
+                assert len(set(given)) == len(given)
+                stats = rest(executor)
+                ended = stats.completed + stats.failed + stats.cancelled
+                assert stats.submitted == ended, (number, stats)
+                assert ended == 8 or "buffersize" in words, (number, stats)
+            if next(calls) <= number:
+                break  # there were not so many
+        assert number >= 2
 
 
 class BatchMachine(RuleBasedStateMachine):

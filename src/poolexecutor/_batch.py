@@ -132,6 +132,7 @@ class Batch(Generic[T]):
         self._finished: queue.SimpleQueue[Any] | None = None if ordered else queue.SimpleQueue()
         self._is_closed = False
         self._is_orphaned = False
+        self._left_behind: deque[Any] | None = None
         self._spent: list[None] = []  # an entry for each share that will find no item
         self._sleeper: Any = None  # the lock of a consumer that waits
         _lifecycle.register(self)
@@ -169,11 +170,6 @@ class Batch(Generic[T]):
         return bool(self._untaken)
 
     # --- out ----------------------------------------------------------------------------------
-
-    def outcome(self, number: int, deadline: float | None) -> Any:
-        """What an item gave, when it is there. As `await_outcome`."""
-        self.await_outcome(number, deadline)
-        return self._outcomes.pop(number)
 
     def await_outcome(self, number: int, deadline: float | None) -> None:
         """Wait until it is known what an item gave; raise what it raised.
@@ -275,9 +271,10 @@ class Batch(Generic[T]):
                             result = fn(*item) if spread else fn(item)
                         except BaseException as error:
                             result = Failure(error)
-                            self._failures.append(number)
                             claim.item = BETWEEN
                             claim.failed += 1
+                            if put is None:
+                                self._failures.append(number)
                         else:
                             claim.item = BETWEEN
                             claim.completed += 1
@@ -339,6 +336,7 @@ class Batch(Generic[T]):
         try:
             for _ in map(hand.append, map(deque.popleft, (self._untaken,))):
                 slot[0] = self._request(hand[0])
+                break  # forward: at a jump back to the loop's head something could strike
         except IndexError:
             if self._is_spent():
                 return False
@@ -405,6 +403,7 @@ class Batch(Generic[T]):
             for _ in map(hand.append, taking):
                 found = hand[0] if number is None else found
                 request = self._request_to_help(found)
+                break  # as above
         except (IndexError, ValueError):
             self._unspend()
             return None
@@ -487,6 +486,8 @@ class Batch(Generic[T]):
     def after_fork(self) -> None:
         """In the child: no outcome will come any more."""
         self._is_orphaned = True
+        # Kept: what goes here has its finalizers run in the midst of the fork.
+        self._left_behind = self._untaken.copy()
         self._untaken.clear()
         if self._finished is not None:
             self._finished.put(_orphaned())
@@ -562,16 +563,18 @@ def results_as_completed(
     """The results of a batch as they come, likewise."""
     assert batch._finished is not None
     take = batch._finished.get_nowait
+    found: Any = MISSING
     try:
         for _ in numbers:
             try:
                 found = take()
             except queue.Empty:
-                found = None
+                pass  # whatever is run while this waits is not to find itself in a handler
+            if found is MISSING:
                 found = batch.next_outcome(deadline)
             if type(found) is Failure:
                 found.reraise()
-            yield (found, found := None)[0]
+            yield (found, found := MISSING)[0]
     finally:
         found = None
         batch.close()

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from itertools import chain, repeat, starmap
-from operator import length_hint
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._batch import Batch, Failure, outcome_of
@@ -108,12 +107,17 @@ class ChunkedBatch(Batch[T]):
                     break
         except IndexError:
             pass  # the queue is empty
+        finally:
+            # The traceback of what an item raised holds this frame.
+            del self, crew
+            share = None
         claim.item = None
         return False
 
     def _run_next(self, claim: Claim) -> None:
         outcomes: list[Any] = []
         settled: tuple[list[Any], bool] | None = None
+        put = None if self._finished is None else self._finished.put
         number = BETWEEN
         try:
             for number in map(deque.popleft, (self._untaken,)):
@@ -121,7 +125,7 @@ class ChunkedBatch(Batch[T]):
                 size = self._sizes[number]
                 try:
                     chunk = self._open(number)
-                    failed = run_chunk(self._fn, self._spread, chunk, outcomes, size)
+                    failed = run_chunk(self._fn, self._spread, chunk, outcomes)
                 except BaseException as error:
                     self._settle_struck(claim, number, outcomes, error)
                     raise
@@ -137,19 +141,21 @@ class ChunkedBatch(Batch[T]):
                 if failed or ran < size:
                     claim.failed += failed
                     claim.cancelled += size - ran
-                self._settle(number, settled)
+                if put is not None:
+                    put(settled)
+                else:
+                    self._settle(number, settled)
         except IndexError:
             claim.item = BETWEEN
             if not self._is_spent():
                 claim.cancelled += 1  # closed
         except BaseException:
             # Raised into this thread; it can strike where calls begin and return.
-            if claim.item == BETWEEN and settled is not None and self._finished is None:
+            if claim.item == BETWEEN and settled is not None and put is None:
                 self._settle(number, settled)
             raise
         finally:
-            # The traceback of what an item raised holds this frame.
-            del self, outcomes, settled
+            del self, outcomes, settled, put  # as above
 
     def _settle_struck(
         self, claim: Claim, number: int, outcomes: list[Any], error: BaseException
@@ -186,7 +192,7 @@ class ChunkedBatch(Batch[T]):
         def run() -> Any:
             ran.append(True)
             outcomes: list[Any] = []
-            failed = run_chunk(self._fn, self._spread, self._open(number), outcomes, size)
+            failed = run_chunk(self._fn, self._spread, self._open(number), outcomes)
             missing = size - len(outcomes)
             _fill_up(outcomes, size)
             ended.extend((failed, missing))
@@ -208,13 +214,11 @@ class ChunkedBatch(Batch[T]):
         return request
 
 
-def run_chunk(
-    fn: Callable[..., Any], spread: bool, chunk: list[Any], outcomes: list[Any], size: int
-) -> int:
+def run_chunk(fn: Callable[..., Any], spread: bool, chunk: list[Any], outcomes: list[Any]) -> int:
     """Append to `outcomes` what becomes of each item of `chunk`; how many have failed.
 
-    Ends early if `chunk`, of `size` items at first, is emptied meanwhile. What is raised into this
-    thread, and is no item's, is raised.
+    Ends early if `chunk` is emptied meanwhile. What is raised into this thread, and is no item's,
+    is raised.
     """
     items = iter(chunk)
     calls: Iterator[Any] = starmap(fn, items) if spread else map(fn, items)
@@ -223,17 +227,23 @@ def run_chunk(
         while True:
             try:
                 outcomes.extend(calls)  # what was appended stays if it raises
-                if len(outcomes) >= size - length_hint(items) or not chunk:
+                if _taken(items) is None:
                     return failed
                 # It takes a StopIteration, raised by an item, for the end.
                 raise StopIteration
             except BaseException as error:
-                if len(outcomes) >= size - length_hint(items):
+                if len(outcomes) == _taken(items, len(outcomes)):
                     raise  # no item was taken for it
                 outcomes.append(Failure(error))
                 failed += 1
     finally:
         del outcomes, chunk, calls, items  # the traceback of what an item raised holds this frame
+
+
+def _taken(items: Iterator[Any], at_end: int | None = None) -> int | None:
+    """How many items have been taken from the iterator of a list; `at_end`, if it has ended."""
+    state = items.__reduce__()  # its position is the third, while it has one
+    return state[2] if len(state) > 2 else at_end  # type: ignore[return-value]  # an int
 
 
 def _fill_up(outcomes: list[Any], size: int) -> None:
@@ -248,11 +258,12 @@ class ChunkedResults(Iterator[T]):
     """The results of a `ChunkedBatch`, one by one; what an item raised is raised in its place.
 
     Args:
-        outcomes: Of the chunks, see `_batch`. Closed when the iterator ends.
+        batch: Closed when the iterator ends.
+        outcomes: Of its chunks, see `_batch`.
     """
 
-    def __init__(self, outcomes: Generator[Any, None, None]) -> None:
-        self._pieces = _pieces(outcomes)
+    def __init__(self, batch: ChunkedBatch[T], outcomes: Generator[Any, None, None]) -> None:
+        self._pieces = _pieces(batch, outcomes)
         self._results: Iterator[T] = chain.from_iterable(self._pieces)
 
     def __iter__(self) -> Iterator[T]:
@@ -266,7 +277,9 @@ class ChunkedResults(Iterator[T]):
         self._pieces.close()
 
 
-def _pieces(outcomes: Generator[Any, None, None]) -> Generator[list[Any], None, None]:
+def _pieces(
+    batch: ChunkedBatch[Any], outcomes: Generator[Any, None, None]
+) -> Generator[list[Any], None, None]:
     """The results of each chunk, which are let go together."""
     results: list[Any] = []
     try:
@@ -281,6 +294,7 @@ def _pieces(outcomes: Generator[Any, None, None]) -> Generator[list[Any], None, 
     finally:
         results.clear()  # closed: who iterates over it is at its end
         outcomes.close()
+        batch.close()  # it may have been interrupted before it began
 
 
 def _cut_at_failure(outcomes: list[Any]) -> Failure:

@@ -79,7 +79,7 @@ def map_in_batches(
         chunks: ChunkedBatch[Any] = ChunkedBatch(*parts)
         workforce.requests.add_uneven(chunks)
         _feed_chunks(owner, workforce, chunks, items, call)
-        return ChunkedResults(take(chunks, range(chunks.fed), deadline))
+        return ChunkedResults(chunks, take(chunks, range(chunks.fed), deadline))
     batch: Batch[Any] = Batch(*parts)
     if call.is_whole():
         _offer(owner, workforce, batch, batch.add_all(list(items)))

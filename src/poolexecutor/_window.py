@@ -94,9 +94,10 @@ class Window(Batch[T]):
                             result = fn(*item) if spread else fn(item)
                         except BaseException as error:
                             result = Failure(error)
-                            self._failures.append(number)
                             claim.item = BETWEEN
                             claim.failed += 1
+                            if put is None:
+                                self._failures.append(number)
                         else:
                             claim.item = BETWEEN
                             claim.completed += 1
@@ -177,7 +178,7 @@ def window_results(
     """
     outcomes, failures, untaken = window._outcomes, window._failures, window._untaken
     take, enter, finished = outcomes.pop, untaken.append, window._finished
-    number, fed, end = 0, window.fed, object()
+    number, fed = 0, window.fed
     item: Any = None
     pair: Any = None
     try:
@@ -187,7 +188,7 @@ def window_results(
                 if (executor := owner()) is not None:
                     executor._pe_feed(window, items)
                 executor, fed = None, window.fed
-            elif (item := next(items, end)) is not end:
+            elif (item := next(items, MISSING)) is not MISSING:
                 pair = fed, item
                 enter(pair)
                 requests = pool.requests
@@ -223,11 +224,13 @@ def window_results(
 def _next_finished(
     window: Window[T], finished: queue.SimpleQueue[Any], deadline: float | None
 ) -> T:
-    found: Any = None
+    found: Any = MISSING
     try:
         try:
             found = finished.get_nowait()
         except queue.Empty:
+            pass  # whatever is run while this waits is not to find itself in a handler
+        if found is MISSING:
             found = window.next_outcome(deadline)
         if type(found) is Failure:
             found.reraise()
