@@ -37,6 +37,11 @@ def noop() -> None:
     """The shortest task."""
 
 
+def same(item: int) -> int:
+    """The shortest task for an item."""
+    return item
+
+
 @contextmanager
 def running(pool: Pool) -> Iterator[ThreadPoolExecutor]:
     """A pool whose threads have all been started."""
@@ -140,18 +145,19 @@ def _seconds(pool: Pool, case: Callable[[ThreadPoolExecutor, int], None], size: 
         return time.perf_counter() - start
 
 
-def chunks_seconds(pool: Pool, size: int) -> float:
+def chunks_seconds(pool: Pool, size: int, task: Callable[[int], object]) -> float:
     """Our `map` with ``chunksize=256``; `multiprocessing.pool.ThreadPool.map` for the standard."""
     size *= 5
     if pool is PoolExecutor:
         with running(pool) as executor:
+            list(executor.map(task, range(100)))
             start = time.perf_counter()
-            list(executor.map(abs, range(size), chunksize=256))
+            list(executor.map(task, range(size), chunksize=256))
             return time.perf_counter() - start
     with ThreadPool(WORKERS) as threads:
-        threads.map(abs, range(100))
+        threads.map(task, range(100))
         start = time.perf_counter()
-        threads.map(abs, range(size))
+        threads.map(task, range(size))
         return time.perf_counter() - start
 
 
@@ -261,7 +267,8 @@ CASES: dict[str, Callable[[Pool, int], float]] = {
     "map": lambda pool, size: _seconds(pool, map_in_order, size),
     "map_unordered": lambda pool, size: _seconds(pool, map_unordered, size),
     "map, window": lambda pool, size: _seconds(pool, map_window, size),
-    "map, chunks": chunks_seconds,
+    "map, chunks": lambda pool, size: chunks_seconds(pool, size, same),
+    "map, chunks of C": lambda pool, size: chunks_seconds(pool, size, abs),
     "map, sleeps": sleeps_seconds,
 }
 
