@@ -46,17 +46,31 @@ class Crew(Protocol):
     def summon_somebody(self) -> None: ...
 
 
+class Insiders:
+    """Those that wait in a task for their own pool.
+
+    Attributes:
+        workers: All of them.
+        joining: The threads of those that wait until the others have left.
+    """
+
+    def __init__(self) -> None:
+        self.workers: list[WorkerThread] = []
+        self.joining: set[threading.Thread] = set()
+
+
 class Vigil:
-    """Waits for the workers of one pool.
+    """Waits for the workers of one pool. Made anew for each wait, lest the two hold each other.
 
     Args:
         crew: Its workforce.
+        insiders: The pool's.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, insiders: Insiders) -> None:
         self._crew = crew
-        self._inside: list[WorkerThread] = []  # that wait here in a task
-        self._joining_inside: set[threading.Thread] = set()
+        self._inside = insiders.workers
+        self._joining_inside = insiders.joining
 
     def wait_for_size(self, timeout: float | None) -> bool:
         """Wait until no worker is left that has to leave; False if `timeout` seconds are up.

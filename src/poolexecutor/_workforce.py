@@ -77,7 +77,7 @@ from ._future import Claim
 from ._request_queue import Request, RequestQueue
 from ._sizing import Bounds
 from ._stats import Ledger, PoolStats, Tally
-from ._vigil import Vigil
+from ._vigil import Insiders, Vigil
 from ._waiting import worker_of_this_thread
 from ._worker import Wait, WorkerThread, forget_other_workers
 from .errors import BrokenThreadPool
@@ -163,7 +163,7 @@ class Workforce:
         self._last_departure: object = None  # another one after each
         self.last_threads: set[threading.Thread] = set()  # of workers that have departed
         self.changes = Bell()  # rung when a worker parks, leaves, or may have to
-        self.vigil = Vigil(self)
+        self._insiders = Insiders()
         self.entrance = None if admission is None else Entrance(admission, self)
         self._ledger = Ledger()
         _lifecycle.register(self)
@@ -394,6 +394,11 @@ class Workforce:
         """The worker has left, or may not; those who counted it as leaving are to look again."""
         self._leaving.remove(worker)
         self._look_again()
+
+    @property
+    def vigil(self) -> Vigil:
+        """For who waits for the workers."""
+        return Vigil(self, self._insiders)
 
     # --- the books ----------------------------------------------------------------------------
 
@@ -783,7 +788,7 @@ class Workforce:
         self._tickets.clear()
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
-        self.vigil = Vigil(self)
+        self._insiders = Insiders()
         self._leaving, self._departing = [], []
         self._blocked, self.errands = [], []
         self.last_threads = set()
