@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 import warnings
+from typing import ClassVar
 
 import pytest
 
@@ -271,6 +272,138 @@ class TestFuture:
             executor.drain(SECONDS)
             until(lambda: executor.stats().workers == 1)
             assert executor.stats().blocked == 0
+
+
+class TestAsynciosOwnWays:
+    """`run_in_executor`, `to_thread`, `wrap_future` in a loop that runs in a task of the pool."""
+
+    WAYS: ClassVar = {
+        "run_in_executor": lambda executor, fn, *args: asyncio.get_running_loop().run_in_executor(
+            executor, fn, *args
+        ),
+        "wrap_future": lambda executor, fn, *args: asyncio.wrap_future(executor.submit(fn, *args)),
+        "view": lambda executor, fn, *args: asyncio.get_running_loop().run_in_executor(
+            executor.options(priority=1), fn, *args
+        ),
+    }
+    each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+    @staticmethod
+    def at_rest(executor) -> object:
+        executor.drain(SECONDS)
+        until(lambda: executor.stats().workers <= executor.max_workers)
+        stats = executor.stats()
+        assert (stats.blocked, stats.lent, stats.queued) == (0, 0, 0)
+        assert stats.submitted == stats.completed + stats.failed + stats.cancelled
+        return stats
+
+    @each_way
+    @pytest.mark.parametrize(("workers", "depth"), [(1, 1), (1, 10), (2, 10)])
+    def test_nested(self, way, workers, depth) -> None:
+        def task(depth):
+            async def main():
+                return 1 + await way(executor, task, depth - 1)
+
+            return asyncio.run(main()) if depth else 0
+
+        with PoolExecutor(workers) as executor:
+            assert executor.submit(task, depth).result(SECONDS) == depth
+            self.at_rest(executor)
+
+    @each_way
+    def test_behind_others_that_wait_for_what_the_task_holds(self, way) -> None:
+        lock = threading.Lock()
+
+        def stranger():
+            with lock:
+                pass
+
+        def task():
+            async def main():
+                for _ in range(30):  # more than are known at a time, one after the other
+                    executor.submit(stranger)
+                    assert await way(executor, double, 2) == 4
+
+            with lock:
+                asyncio.run(main())
+
+        with PoolExecutor(2) as executor:
+            executor.submit(task).result(SECONDS)
+            self.at_rest(executor)
+
+    @each_way
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_many_at_a_time(self, way, workers) -> None:
+        def task():
+            async def main():
+                return await asyncio.gather(*(way(executor, double, n) for n in range(500)))
+
+            return asyncio.run(main())
+
+        with PoolExecutor(workers) as executor:
+            assert executor.submit(task).result(SECONDS) == [2 * n for n in range(500)]
+            assert self.at_rest(executor).largest_workers <= 2 * workers + 1
+
+    def test_default_executor(self) -> None:
+        def task():
+            async def main():
+                asyncio.get_running_loop().set_default_executor(executor)
+                try:
+                    return await asyncio.to_thread(double, 3)
+                finally:
+                    # The end of the loop would shut it down.
+                    asyncio.get_running_loop()._default_executor = None
+
+            return asyncio.run(main())
+
+        with PoolExecutor(1) as executor:
+            assert executor.submit(task).result(SECONDS) == 6
+            self.at_rest(executor)
+
+    @each_way
+    def test_what_the_loop_does_not_wait_for_after_all(self, way) -> None:
+        gate, running = threading.Event(), threading.Event()
+
+        def slow():
+            running.set()
+            gate.wait(SECONDS)
+
+        def task():
+            async def main():
+                for number in range(50):
+                    way(executor, double, number)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(way(executor, slow), 0.01)
+
+            asyncio.run(main())
+            return threading.current_thread()
+
+        with PoolExecutor(1) as executor:
+            executor.submit(slow)
+            assert running.wait(SECONDS)
+            later = executor.submit(task)
+            executor.resize(2)
+            later.result(SECONDS)
+            gate.set()
+            self.at_rest(executor)
+            assert executor.submit(double, 1).result(SECONDS) == 2
+
+    def test_for_another_loop(self) -> None:
+        """Chained to a future of a loop that runs elsewhere: the task does not wait."""
+        gate = threading.Event()
+
+        def task(loop):
+            asyncio.wrap_future(executor.submit(gate.wait, SECONDS), loop=loop)
+            return executor.stats().blocked
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            assert await loop.run_in_executor(executor, task, loop) == 0
+            gate.set()
+
+        with PoolExecutor(2) as executor:
+            asyncio.run(main())
+            self.at_rest(executor)
 
 
 class TestResultQueue:

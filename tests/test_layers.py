@@ -18,6 +18,7 @@ FLOORS = [
         "errors",
         "_admission",
         "_bell",
+        "_chained",
         "_condition",
         "_done_callbacks",
         "_lifecycle",

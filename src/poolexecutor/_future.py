@@ -56,6 +56,7 @@ from concurrent.futures._base import (
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ._chained import note_callback
 from ._condition import (
     CONDITIONS,
     NO_WAITERS,
@@ -68,7 +69,14 @@ from ._condition import (
 from ._done_callbacks import DoneCallbacks
 from ._loops import LoopSleeper
 from ._stats import Tally
-from ._waiting import Waiters, deadline_after, left_until, while_waiting, worker_of_this_thread
+from ._waiting import (
+    Waiters,
+    deadline_after,
+    left_until,
+    while_waiting,
+    worker_of_this_thread,
+    workers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -530,6 +538,8 @@ class PoolFuture(Future[T]):
         one. Whatever `fn` raises is logged (logger ``concurrent.futures``).
         """
         self._add_cell([fn])
+        if threading.get_ident() in workers:
+            note_callback(self, fn)
 
     def _add_cell(self, cell: list[Callable[[Future[T]], object]]) -> None:
         if self._state not in _FINAL_STATES:

@@ -151,6 +151,7 @@ class WorkerThread:
         self.requests = requests
         self.is_ready = False  # from its first task on, until it has decided to leave
         self.serving: WorkerThread | None = None  # for whose task it runs what that awaits
+        self.chained: Any = None  # what a loop in its task awaits, see `_chained`
         self._base: Context | None = None  # as it was before its first task
         self._callers: list[Generator[None, Any, None]] = []  # that are idle
         self._take = requests.taker(self.slot)
@@ -315,7 +316,9 @@ class WorkerThread:
         wait = Wait(self, awaited, is_over, deadline)
         try:
             self._crew.block(wait)
-            if not wait.is_served and deadline is None:
+            # Not in another thread, see `_chained`: there the loop's own has to go without.
+            mine = workers.get(threading.get_ident()) is self
+            if not wait.is_served and deadline is None and mine:
                 wait.run(self)
         except BaseException:
             self._crew.unblock(wait)
