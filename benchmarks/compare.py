@@ -288,17 +288,17 @@ def ratios(measure: Callable[[Pool, int], float], size: int, rounds: int) -> lis
 def main() -> None:
     """Print the ratios of all cases, or of those named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="default: all")
+    known = [*CASES, "memory", "idle", "peaks"]
+    cases = ", ".join(f'"{name}"' for name in known)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all; of {cases}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", type=int, default=20_000, help="requests in a round")
     options = parser.parse_args()
     if options.rounds < 1 or options.size < 100:
         parser.error("--rounds must be at least 1, --size at least 100")
-    unknown = set(options.cases) - {*CASES, "memory", "idle", "peaks"}
+    unknown = set(options.cases).difference(known)
     if unknown:
-        parser.error(
-            f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}, memory, idle, peaks"
-        )
+        parser.error(f"no such case: {', '.join(unknown)}; there are {cases}")
     chosen = options.cases or [*CASES, "memory", "idle"]
     print(
         f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {WORKERS} workers, no-op tasks"
@@ -317,7 +317,7 @@ def main() -> None:
             pending_bytes(ThreadPoolExecutor, 20_000),
         )
         print(f"a pending request: {ours:.0f} bytes, standard {theirs:.0f}")
-    if "peaks" in chosen:  # only by name: it takes half a minute
+    if "peaks" in chosen:  # only by name: it takes longer than all others
         one, ten = window_peaks()
         print(f"map of 1 million items: peak {one} kB, of 10 million: {ten} kB")
     if "idle" in chosen:

@@ -37,8 +37,12 @@ class TestConstructor:
             pool(initializer=3)
 
     def test_refuses_unknown_words(self, pool) -> None:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'max_worker'"):
             pool(max_worker=3)
+
+    def test_says_whose_the_unknown_word_is(self) -> None:
+        with pytest.raises(TypeError, match="PoolExecutor got an unexpected keyword"):
+            PoolExecutor(1, max_queue=4)
 
     def test_positional(self, pool) -> None:
         seen = []

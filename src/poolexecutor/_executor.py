@@ -138,6 +138,9 @@ class PoolExecutor(StandardExecutor):
         cancel_on_interrupt: bool = False,
         **ctxkwargs: Any,
     ) -> None:
+        if ctxkwargs and not _prepares_contexts(type(self)):
+            unknown = next(iter(ctxkwargs))
+            raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {unknown!r}")
         min_workers = checked_count("min_workers", min_workers)
         if worker_context is not None and not callable(worker_context):
             raise TypeError("worker_context must be a callable")
@@ -875,6 +878,11 @@ def _overrides_workers(cls: type[PoolExecutor]) -> bool:
     """Whether a subclass makes its workers, or their contexts, itself: the base class serves it."""
     if cls._adjust_thread_count is not PoolExecutor._adjust_thread_count:
         return True
+    return _prepares_contexts(cls)
+
+
+def _prepares_contexts(cls: type[PoolExecutor]) -> bool:
+    """Whether a subclass brings a `prepare_context` of its own."""
     prepare = getattr(cls, "prepare_context", None)  # since Python 3.14
     return prepare is not None and prepare.__func__ is not StandardExecutor.prepare_context.__func__  # type: ignore[attr-defined]
 
