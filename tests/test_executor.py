@@ -40,10 +40,6 @@ class TestConstructor:
         with pytest.raises(TypeError, match="unexpected keyword argument 'max_worker'"):
             pool(max_worker=3)
 
-    def test_says_whose_the_unknown_word_is(self) -> None:
-        with pytest.raises(TypeError, match="PoolExecutor got an unexpected keyword"):
-            PoolExecutor(1, max_queue=4)
-
     def test_positional(self, pool) -> None:
         seen = []
         with pool(1, "name", seen.append, ("initialized",)) as executor:
@@ -457,6 +453,10 @@ class TestBaseClassBeneath:
         with Daemons(2) as executor:
             assert executor.submit(int).result(SECONDS) == 0
         assert Daemons.made == 1
+
+    def test_says_whose_the_unknown_word_is(self) -> None:
+        with pytest.raises(TypeError, match="PoolExecutor got an unexpected keyword"):
+            PoolExecutor(1, max_queue=4)
 
     def test_own_queue(self) -> None:
         import queue
