@@ -457,7 +457,7 @@ class Workforce:
             wait.is_served = False
             return  # its initializer waits; another worker would begin with that, too
         self._blocked.append(wait)
-        self.active.discard(wait.worker)
+        self._settle_active(wait.worker)
         self.is_alert = True
         if not self.requests.has_requests():
             return
@@ -485,15 +485,33 @@ class Workforce:
             self.errands.remove(wait)
         except ValueError:
             pass  # somebody sees to it, or has done so
-        waits = [other for other in self._blocked[:] if other.worker is wait.worker]
-        if wait not in waits:
+        if wait not in self._blocked[:]:
             return  # forked meanwhile
-        if len(waits) == 1 and wait.worker in self.workers:
-            self.active.add(wait.worker)
         self._forget_wait(wait)
+        waits_still = not self._settle_active(wait.worker)
         self._look_again()
-        if len(waits) > 1 and self.requests.has_requests():
+        if waits_still and self.requests.has_requests():
             self.summon_somebody()
+
+    def _settle_active(self, worker: WorkerThread) -> bool:
+        """Have `active` say whether a worker counts; whether it does.
+
+        Waits of one worker may begin and end in several threads, those of an event loop in its
+        task. Each looks once more after what it did; so the last one to do something has seen the
+        waits as they were after that.
+        """
+        while True:
+            counts = self._is_to_count(worker)
+            if counts:
+                self.active.add(worker)
+            else:
+                self.active.discard(worker)
+            if self._is_to_count(worker) == counts:
+                return counts
+
+    def _is_to_count(self, worker: WorkerThread) -> bool:
+        waits = any(wait.worker is worker for wait in self._blocked[:])
+        return not waits and worker in self.workers
 
     def _forget_wait(self, wait: Wait) -> None:
         try:
@@ -566,7 +584,7 @@ class Workforce:
         if self._blocked[:1]:
             # If its task has ended and yet is said to wait, `unblock` was struck from outside.
             self._forget_waits_of(worker)
-            self.active.add(worker)
+            self._settle_active(worker)
         while self.errands:
             try:
                 errand = self.errands.pop(0)
