@@ -701,6 +701,51 @@ class TestSteps:
         assert crew.step(crew.started[1]) == "gone"
         assert crew.workforce.workers == {worker}
 
+    def test_two_waits_of_one_worker_end_at_once(self, monkeypatch) -> None:
+        """Those of an event loop in its task: each in the thread that settles what is awaited."""
+        crew = Crew(1)
+        crew.give(WorkRequest(int, (), {}))
+        [worker] = crew.started
+        worker.is_ready = True
+        first, second = WorkRequest(int, (), {}), WorkRequest(int, (), {})
+        waits = [worker.begin_wait(future, future.done, None) for future in (first, second)]
+        workforce = crew.workforce
+        forget = workforce._forget_wait
+
+        def forget_later(wait):
+            monkeypatch.undo()
+            worker.end_wait(waits[1])  # another thread, in the midst of this one's end
+            forget(wait)
+
+        monkeypatch.setattr(workforce, "_forget_wait", forget_later)
+        worker.end_wait(waits[0])
+        assert worker in workforce.active
+        assert crew.step(crew.started[1]) == "gone"
+        assert workforce.workers == workforce.active == {worker}
+
+    def test_a_wait_begins_where_another_one_ends(self, monkeypatch) -> None:
+        crew = Crew(1)
+        crew.give(WorkRequest(int, (), {}))
+        [worker] = crew.started
+        worker.is_ready = True
+        first, second = WorkRequest(int, (), {}), WorkRequest(int, (), {})
+        wait = worker.begin_wait(first, first.done, None)
+        workforce = crew.workforce
+        asked = workforce._is_to_count
+        later = []
+
+        def ask_and_go_on(worker):
+            counts = asked(worker)
+            monkeypatch.undo()
+            later.append(worker.begin_wait(second, second.done, None))
+            return counts  # that was before
+
+        monkeypatch.setattr(workforce, "_is_to_count", ask_and_go_on)
+        worker.end_wait(wait)
+        assert worker not in workforce.active
+        worker.end_wait(later[0])
+        assert worker in workforce.active
+
 
 # --- random trees -------------------------------------------------------------------------------
 
