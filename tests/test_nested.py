@@ -720,7 +720,7 @@ class TestSteps:
         monkeypatch.setattr(workforce, "_forget_wait", forget_later)
         worker.end_wait(waits[0])
         assert worker in workforce.active
-        assert crew.step(crew.started[1]) == "gone"
+        assert [crew.step(lent) for lent in crew.started[1:]] == ["gone", "gone"]
         assert workforce.workers == workforce.active == {worker}
 
     def test_a_wait_begins_where_another_one_ends(self, monkeypatch) -> None:
