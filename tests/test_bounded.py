@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import queue
 import sys
 import threading
@@ -450,6 +451,52 @@ class TestOnTop:
             executor.drain(SECONDS)
             stats = executor.stats()
             assert (stats.submitted, stats.completed) == (1, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+class TestFork:
+    def test_by_a_call_that_its_submitter_runs(self) -> None:
+        parent = os.getpid()
+        with PoolExecutor(1, max_queue_size=1, on_full="caller_runs") as executor:
+            with blocked(executor):
+                executor.submit(int)
+                try:
+                    child = executor.submit(os.fork).result(SECONDS)
+                    if child == 0:
+                        executor.drain(SECONDS)
+                        os._exit(0 if executor.submit(abs, -1).result(SECONDS) == 1 else 1)
+                finally:
+                    if os.getpid() != parent:
+                        os._exit(2)
+                assert os.waitpid(child, 0)[1] == 0
+
+    def test_what_others_run_is_not_waited_for_in_the_child(self) -> None:
+        """Not even by a finalizer of what the parent had queued, within the fork."""
+        parent, drained = os.getpid(), []
+
+        class Argument:
+            def __del__(self):
+                if os.getpid() != parent:
+                    executor.drain(SECONDS)
+                    drained.append(True)
+
+        with PoolExecutor(1, max_queue_size=1, on_full="caller_runs") as executor:
+            with blocked(executor) as gate:
+                executor.submit(id, Argument())
+                running = threading.Event()
+
+                def run():
+                    running.set()
+                    gate.wait(SECONDS)
+
+                caller = in_thread(lambda: executor.submit(run))
+                assert running.wait(SECONDS)
+                child = os.fork()
+                if child == 0:
+                    os._exit(0 if drained else 1)
+                assert os.waitpid(child, 0)[1] == 0
+            caller.join(SECONDS)
 
 
 class BoundedMachine(RuleBasedStateMachine):

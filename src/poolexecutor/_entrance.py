@@ -204,11 +204,14 @@ class Entrance:
 
     def _run_here(self, request: BoundedRequest[Any]) -> None:
         claim = Claim()
-        self.running.append(claim)
         try:
+            self.running.append(claim)
             request._run(claim)
         finally:
-            self.running.remove(claim)
+            try:
+                self.running.remove(claim)
+            except ValueError:
+                pass  # this is the child of a fork
             self._crew.count(claim.tally())
             self._crew.changes.ring()
         if isinstance(request._exception, KeyboardInterrupt):
@@ -234,9 +237,12 @@ class Entrance:
             oldest.cancel()  # if a worker has just begun it, its place is free anyway
             return True
 
+    def forget_running(self) -> None:
+        """In the child of a fork: what others run is the parent's, and so is what this one does."""
+        self.running.clear()
+
     def after_fork(self) -> None:
         """In the child, when all that was queued has given its place back."""
-        self.running.clear()
         # A signal handler may have forked on top of one who waits for a place.
         self.admission.release_all()
         self.admission.set_up(self._leave_queue)

@@ -807,6 +807,8 @@ class Workforce:
         self._starting = threading.RLock()
         self._resizing = threading.RLock()
         self._insiders = Insiders()
+        if self.entrance is not None:
+            self.entrance.forget_running()
         self._leaving, self._departing = [], []
         self._blocked, self.errands = [], []
         self.last_threads = set()
