@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import types
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from poolexecutor._request import WorkRequest
 from poolexecutor._request_queue import RequestQueue
+from poolexecutor._workforce import start_thread
 
 from .stepping import Crew, WouldBlockError, held
 
@@ -335,12 +339,34 @@ class TestWorkforce:
         crew.give(call(int))
         assert len(crew.started) == 2
 
+    def test_interrupted_where_threading_has_taken_its_lock(self) -> None:
+        lock = threading._active_limbo_lock  # type: ignore[attr-defined]  # private
+
+        def start():
+            lock.acquire()
+            raise KeyboardInterrupt
+
+        worker = types.SimpleNamespace(thread=types.SimpleNamespace(start=start))
+        with pytest.raises(KeyboardInterrupt):
+            start_thread(worker)
+        assert not lock._is_owned()
+        # Called on top of a frame that has it: that frame gives it back.
+        with lock:
+            worker.thread.start = _raise_interrupt
+            with pytest.raises(KeyboardInterrupt):
+                start_thread(worker)
+            assert lock._is_owned()
+
     def test_lock_left_behind(self) -> None:
         """An interrupt struck where `_starting` was to be released: it is found and released."""
         crew = Crew(1)
         crew.workforce._starting.acquire()
         crew.give(call(int))
         assert len(crew.started) == 1
+
+
+def _raise_interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _no_thread(worker) -> None:

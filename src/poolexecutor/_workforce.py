@@ -100,8 +100,20 @@ _FORKED = "the process was forked; what was submitted before the fork runs in th
 
 
 def start_thread(worker: WorkerThread) -> None:
-    """Start the worker's thread; returns when it runs."""
-    worker.thread.start()
+    """Start the worker's thread; returns when it runs.
+
+    An interrupt may strike where `Thread.start` has just taken the lock of `threading`'s tables, or
+    is about to give it back. It would stay held then, and every new thread wait for it.
+    """
+    lock: Any = getattr(threading, "_active_limbo_lock", None)  # an RLock
+    is_mine = getattr(lock, "_is_owned", bool)
+    was_mine = is_mine()
+    try:
+        worker.thread.start()
+    except BaseException:
+        if is_mine() and not was_mine:
+            lock.release()
+        raise
 
 
 class Workforce:
