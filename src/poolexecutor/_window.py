@@ -70,7 +70,10 @@ class Window(Batch[T]):
         return number
 
     def _run(self, claim: Claim) -> bool:
-        """As of a `Batch`, which see: the worker's slot, and what ends it, are the same here."""
+        """As of a `Batch`, which see: the worker's slot, and what ends it, are the same here.
+
+        Written out a second time, since a step that is left to each of the two costs each item.
+        """
         fn, spread, crew = self._fn, self._spread, self._crew
         settle = self._outcomes.setdefault
         put = None if self._finished is None else self._finished.put
