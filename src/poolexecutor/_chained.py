@@ -6,8 +6,8 @@ that future as with `await`, and its worker is to count as one whose task waits 
 `Workforce.block`), or with one worker nobody would be there to run it.
 
 Each wait costs whoever looks at all of them, so of many futures only some are known at a time: one
-that is done makes room for the next. A worker counts as waiting until all that are known are done. If
-that is so for a moment, before the next one is known, it waits again from then on.
+that is done makes room for the next. A worker counts as waiting until all that are known are done.
+If that is so for a moment, before the next one is known, it waits again from then on.
 """
 
 from __future__ import annotations
